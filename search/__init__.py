@@ -1,0 +1,1 @@
+"""Decide what to train next, where, and what was learnt."""

@@ -1,0 +1,45 @@
+"""What can go wrong in searching, as one small tree.
+
+* SearchError: exit code 1
+    * UserError: bad input, exit code 2; the message says what is wrong and how to mend it
+        * SpecError: the study file
+        * StorageError: the database cannot be reached or holds something else
+        * StudyError: no such study, or one that does not match
+    * LeaseLost: this worker no longer owns its trial and must write nothing more
+    * StorageOutage: the database stayed away for longer than we were told to wait
+    * TrainingFailed: a trial failed for good
+"""
+
+from __future__ import annotations
+
+
+class SearchError(Exception):
+    """Base of every error that ``search`` raises on purpose."""
+
+
+class UserError(SearchError):
+    """Bad input: one line that names the thing and the mend."""
+
+
+class SpecError(UserError):
+    """The study file is not valid."""
+
+
+class StorageError(UserError):
+    """The storage URL is wrong, or what is behind it is not ours."""
+
+
+class StudyError(UserError):
+    """There is no such study, or it does not match what is asked."""
+
+
+class LeaseLost(SearchError):
+    """Another worker owns this trial now; leave quietly and write nothing."""
+
+
+class StorageOutage(SearchError):
+    """The database could not be reached for longer than the allowed time."""
+
+
+class TrainingFailed(SearchError):
+    """A trial failed on every attempt that it was allowed."""

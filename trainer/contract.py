@@ -1,0 +1,322 @@
+"""The narrow contract between searching and training. No torch import, so that it is cheap.
+
+``search`` sees a trainer only through this module: it hands over a Recipe, HyperParams and a
+RunSeed, reads EpochRecords, and closes the iterator when it has seen enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Split = Literal["train", "validation", "test"]
+
+MODELS = (
+    "proxy",
+    "proxy-residual",
+    "proxy-dense",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "densenet121",
+)
+DATASETS = ("digits", "tiny-imagenet", "folder")
+SCHEDULES = ("plateau", "cosine", "step", "constant")
+PRECISIONS = ("auto", "fp32", "bf16")
+COMBINATIONS = ("paper", "mean", "vote", "weighted", "greedy")
+
+Tick = Callable[[], bool]
+"""Called after every batch and immediately before every checkpoint write.
+
+Returning True asks the trainer to write a checkpoint and raise Interrupted. What it raises
+passes through the trainer, which then writes nothing more.
+"""
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} = {value!r} is unknown; choose one of: {', '.join(known)}")
+
+
+def _at_least(name: str, value: float, low: float) -> None:
+    if not (math.isfinite(value) and value >= low):
+        raise ValueError(f"{name} = {value!r} must be a number of at least {low}")
+
+
+@dataclass(frozen=True, slots=True)
+class HyperParams:
+    """The optimiser's numbers: SGD with momentum and L2 weight decay.
+
+    Defaults are the paper's (section 3.3).
+
+    Attributes:
+        lr: initial learning rate, > 0.
+        momentum: SGD momentum, 0 <= momentum < 1.
+        weight_decay: L2 strength, >= 0.
+    """
+
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr = {self.lr!r} must be a number above 0")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum = {self.momentum!r} must be at least 0 and below 1")
+        _at_least("weight_decay", self.weight_decay, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """Which images, at what size, and how they are split.
+
+    Attributes:
+        name: "digits", "tiny-imagenet" or "folder".
+        path: zip file or folder; not used for digits.
+        image_size: side in pixels to which images are scaled on the device; None keeps the
+            stored size.
+        validation: share of the training images carved out for validation, stratified by
+            class, 0 < validation < 1.
+        split_seed: seed of that carving; the same for every run of a study.
+        corrupt: "refuse" (DataError that names the image) or "skip" an image that cannot be
+            decoded.
+    """
+
+    name: str = "digits"
+    path: str | None = None
+    image_size: int | None = None
+    validation: float = 0.1
+    split_seed: int = 0
+    corrupt: str = "refuse"
+
+    def __post_init__(self) -> None:
+        _one_of("name", self.name, DATASETS)
+        _one_of("corrupt", self.corrupt, ("refuse", "skip"))
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation = {self.validation!r} must lie between 0 and 1")
+        if self.image_size is not None:
+            _at_least("image_size", self.image_size, 8)
+        if self.name != "digits" and not self.path:
+            raise ValueError(f"path is missing: data {self.name!r} needs a zip file or a folder")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything about a training run but its HyperParams and its seed.
+
+    Attributes:
+        data: the images.
+        model: a name from MODELS.
+        weights: "none" (random initialisation), "imagenet" (torchvision's V1 weights, as in the
+            paper) or the path of a state-dict file.
+        epochs: passes over the training images.
+        batch_size: images per optimiser step.
+        schedule: "plateau" (the paper's: divide the rate by 10 when the validation error
+            stalls), "cosine" (to zero), "step" (divide by 10 every ``step_epochs``) or
+            "constant".
+        patience: plateau: epochs without improvement before a drop.
+        step_epochs: step: epochs between drops.
+        drop: factor by which plateau and step multiply the rate.
+        warmup_epochs: epochs (may be fractional) of linear warm-up, before any schedule.
+        flip: random horizontal flips of training images.
+        precision: "fp32", "bf16" (autocast) or "auto" (bf16 where the device computes in it).
+    """
+
+    data: DataSource = field(default_factory=DataSource)
+    model: str = "proxy"
+    weights: str = "none"
+    epochs: int = 9
+    batch_size: int = 128
+    schedule: str = "plateau"
+    patience: int = 2
+    step_epochs: int = 3
+    drop: float = 0.1
+    warmup_epochs: float = 0.0
+    flip: bool = True
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        _one_of("model", self.model, MODELS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("precision", self.precision, PRECISIONS)
+        for name in ("epochs", "batch_size", "patience", "step_epochs"):
+            _at_least(name, getattr(self, name), 1)
+        if not 0 < self.drop < 1:
+            raise ValueError(f"drop = {self.drop!r} must lie between 0 and 1")
+        _at_least("warmup_epochs", self.warmup_epochs, 0)
+        if not self.weights:
+            raise ValueError('weights = "" is empty; write "none", "imagenet" or a file\'s path')
+
+    def override(self, changes: Mapping[str, Any]) -> Recipe:
+        """This recipe with some fields changed (KeyError for a name that is not a field)."""
+        known = {f.name for f in fields(self)}
+        for name in changes:
+            if name not in known:
+                raise KeyError(name)
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and TOML; ``from_dict`` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe that ``to_dict`` wrote (TypeError or ValueError for anything else)."""
+        rest = dict(values)
+        return cls(data=DataSource(**rest.pop("data")), **rest)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeed:
+    """Names a run's random streams; equal seeds give equal runs.
+
+    Attributes:
+        study: the study's seed.
+        trial: the trial's number.
+        replica: the repeat, or which of several equal runs this is.
+    """
+
+    study: int = 0
+    trial: int = 0
+    replica: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("study", "trial", "replica"):
+            _at_least(name, getattr(self, name), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """What one epoch of training came to.
+
+    Attributes:
+        epoch: 1-based number of the epoch that ended.
+        train_loss: mean cross entropy over the epoch's batches, nats.
+        validation_loss: mean cross entropy on the validation split, nats.
+        validation_error: top-1 error on the validation split, 0 to 1.
+        lr: learning rate of the epoch's last step.
+        seconds: wall time of the epoch with its evaluation.
+        replayed: True if this epoch was trained by an earlier, interrupted call and is read
+            back from its checkpoint.
+    """
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_error: float
+    lr: float
+    seconds: float
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a recipe's data asks of a model.
+
+    Attributes:
+        classes: names of the classes, in label order.
+        sizes: number of images in each split; "test" is 0 where there is none.
+        digest: SHA-256 of the packed images and labels, hexadecimal.
+    """
+
+    classes: tuple[str, ...]
+    sizes: Mapping[Split, int]
+    digest: str
+
+    @property
+    def chance_error(self) -> float:
+        """Top-1 error of guessing, 0 to 1: what a diverged run is worth."""
+        return 1.0 - 1.0 / len(self.classes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """A model's outputs on one split.
+
+    Attributes:
+        logits: float32 array of shape (images, classes).
+        labels: int64 array of shape (images,).
+    """
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.logits.ndim != 2 or self.labels.shape != self.logits.shape[:1]:
+            raise ValueError(
+                f"logits of shape {self.logits.shape} and labels of shape {self.labels.shape} "
+                "do not belong together"
+            )
+
+    @property
+    def error(self) -> float:
+        """Top-1 error, 0 to 1."""
+        return float(np.mean(self.logits.argmax(axis=1) != self.labels))
+
+
+class Trainer(Protocol):
+    """What ``search`` asks of a trainer."""
+
+    def describe(self) -> Mapping[str, str]:
+        """Device, threads and library versions of this trainer, for the record."""
+
+    def resolve(self, recipe: Recipe) -> Recipe:
+        """The recipe with every "auto" replaced by what it means on this trainer's device."""
+
+    def check(self, recipe: Recipe) -> Task:
+        """Prepare the data, make sure that the model and its weights can be built, and describe
+        the task. Cheap when called again.
+
+        Raises:
+            DataError, ModelError: with one line that says what is wrong and how to mend it.
+        """
+
+    def train(
+        self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
+    ) -> Iterator[EpochRecord]:
+        """One run, epoch by epoch, resumed from the newest good checkpoint in ``checkpoints``.
+
+        Epochs done by an earlier call come first, marked ``replayed``. A checkpoint is durable
+        before its epoch is yielded. Closing the iterator stops the run.
+
+        Raises:
+            Diverged: the loss became non-finite.
+            Interrupted: ``tick`` returned True; a checkpoint was written, mid-epoch if need be.
+            CheckpointError: a checkpoint could not be written.
+            DataError, ModelError: as ``check``.
+        """
+
+    def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
+        """The outputs of the newest checkpointed model on a split.
+
+        Raises:
+            CheckpointError: there is no good checkpoint.
+            DataError: the split is empty.
+        """
+
+    def combine(
+        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
+    ) -> tuple[Scores, tuple[float, ...]]:
+        """The ensemble's scores on the test split, and each member's weight.
+
+        Args:
+            how: a name from COMBINATIONS. "weighted" and "greedy" choose their weights on
+                ``validation``; the others give equal weights.
+            validation: each member's scores on the validation split.
+            test: each member's scores on the test split, in the same order.
+
+        Returns:
+            Scores whose ``logits`` are log-probabilities, and weights that add up to 1.
+
+        Raises:
+            ValueError: the members do not score the same images.
+        """
