@@ -7,7 +7,7 @@ RunSeed, reads EpochRecords, and closes the iterator when it has seen enough.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -263,6 +263,21 @@ class Scores:
         return float(np.mean(self.logits.argmax(axis=1) != self.labels))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """A model's outputs on images without labels.
+
+    Attributes:
+        names: the images' file names.
+        logits: float32 array of shape (images, classes).
+        classes: names of the classes.
+    """
+
+    names: tuple[str, ...]
+    logits: NDArray[np.float32]
+    classes: tuple[str, ...]
+
+
 class Trainer(Protocol):
     """What ``search`` asks of a trainer."""
 
@@ -282,7 +297,7 @@ class Trainer(Protocol):
 
     def train(
         self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
-    ) -> Iterator[EpochRecord]:
+    ) -> Generator[EpochRecord, None, None]:
         """One run, epoch by epoch, resumed from the newest good checkpoint in ``checkpoints``.
 
         Epochs done by an earlier call come first, marked ``replayed``. A checkpoint is durable
@@ -301,6 +316,20 @@ class Trainer(Protocol):
         Raises:
             CheckpointError: there is no good checkpoint.
             DataError: the split is empty.
+        """
+
+    def predict(self, recipe: Recipe, checkpoints: Path, images: Path) -> Predictions:
+        """The outputs of the newest checkpointed model on images without labels.
+
+        Args:
+            recipe: what was trained; its data need not be there.
+            checkpoints: the run's folder.
+            images: an image, a folder or zip file of images, or Tiny ImageNet, of which these
+                are the official test images. Images of another size are fitted to the model's.
+
+        Raises:
+            CheckpointError: there is no good checkpoint.
+            DataError: there are no images, or one cannot be decoded.
         """
 
     def combine(

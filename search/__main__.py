@@ -1,0 +1,5 @@
+"""``python -m search`` is ``tuneoff``."""
+
+from search.cli import main
+
+main()

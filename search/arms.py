@@ -1,0 +1,41 @@
+"""What an arm is: the policy that a study file's [arms.NAME] asks for, in one repeat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.policies.base import Policy
+from search.policies.listed import Listed
+from search.policies.pruning import Pruning
+from search.policies.sampled import QuasiRandom, Sampled
+from search.space import SearchSpace
+from search.spec import ArmSpec, StudySpec
+
+
+def build_policy(spec: StudySpec, space: SearchSpace, arm: str, repeat: int) -> Policy:
+    """The policy of an arm of the study file, in a repeat (0-based)."""
+    settings: ArmSpec = spec.arms[arm]
+    seed = (spec.seed, repeat)
+    pruning = Pruning(
+        settings.pruner,
+        settings.min_epochs,
+        settings.reduction,
+        settings.startup,
+        spec.trial.epochs,
+    )
+    if settings.configs is not None:
+        return Listed(settings.configs, pruning)
+    if settings.sampler == "grid":
+        grid = space.grid(settings.points)
+        # In random order, so that a budget too small for the whole grid is not spent on one side.
+        order = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(grid))
+        return Listed([grid[i] for i in order], pruning)
+    if settings.sampler == "quasi-random":
+        return QuasiRandom(space, seed, pruning)
+    assert settings.sampler is not None
+    return Sampled(settings.sampler, space, seed, settings.startup, pruning)
+
+
+def queue_policy(horizon: int) -> Policy:
+    """The policy of promoted trials: nothing but what was enqueued, run to the end."""
+    return Listed((), Pruning("none", 1, 2, 1, horizon))

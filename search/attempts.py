@@ -1,0 +1,237 @@
+"""The attempts table: lease, fencing token and cost ledger of every trial.
+
+One row is one worker's attempt at one trial. (group, trial, number) is unique, so to insert a row
+is to own the trial, on SQLite as on Postgres. A row without an ``end`` is live. All times are the
+database's clock, in seconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import sqlalchemy as sa
+
+from search.errors import LeaseLost
+from search.storage import Database, db_now, metadata
+
+End = Literal["finished", "pruned", "paused", "released", "lost", "failed"]
+
+attempts_table = sa.Table(
+    "tuneoff_attempts",
+    metadata,
+    sa.Column("group", sa.String(200), primary_key=True),
+    sa.Column("trial", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("worker", sa.String(200), nullable=False),
+    sa.Column("process", sa.String(200), nullable=False),
+    sa.Column("device", sa.String(100), nullable=False),
+    sa.Column("started", sa.Float, nullable=False),
+    sa.Column("progressed", sa.Float, nullable=False),
+    sa.Column("ended", sa.Float),
+    sa.Column("end", sa.String(20)),
+    sa.Column("reason", sa.String(500)),
+    sa.Column("from_epoch", sa.Integer, nullable=False),
+    sa.Column("until_epoch", sa.Integer, nullable=False),
+    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+)
+_t = attempts_table.c
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who makes an attempt.
+
+    Attributes:
+        name: for people: HOST/PID.
+        process: names one operating-system process for ever, or "" where that is not known.
+        device: "cpu", "cuda:0"...
+    """
+
+    name: str
+    process: str
+    device: str
+
+    @classmethod
+    def here(cls, device: str) -> Worker:
+        """This process."""
+        me = psutil.Process()
+        process = f"{_machine()}/{me.pid}/{me.create_time():.2f}" if _machine() else ""
+        return cls(f"{socket.gethostname()}/{me.pid}", process, device)
+
+
+@cache
+def _machine() -> str:
+    """This boot of this kernel and its process namespace; "" where Linux does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def process_is_gone(process: str) -> bool:
+    """True if that process ran on this machine and has ended; False if alive or elsewhere."""
+    machine, _, rest = process.rpartition("/")
+    machine, _, pid = machine.rpartition("/")
+    if not machine or machine != _machine():
+        return False
+    try:
+        found = psutil.Process(int(pid))
+        return f"{found.create_time():.2f}" != rest or found.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One row, and how long ago it last showed progress.
+
+    Attributes:
+        from_epoch: completed epochs at its start; until_epoch: where it is to stop.
+        epochs: epochs that it has trained; seconds: device time that took.
+        idle: seconds since its last sign of progress, by the database's clock.
+    """
+
+    group: str
+    trial: int
+    number: int
+    token: str
+    worker: str
+    process: str
+    device: str
+    started: float
+    progressed: float
+    ended: float | None
+    end: End | None
+    reason: str | None
+    from_epoch: int
+    until_epoch: int
+    epochs: int
+    seconds: float
+    idle: float
+
+    @property
+    def live(self) -> bool:
+        """True while its worker owns the trial."""
+        return self.end is None
+
+    @property
+    def reserved(self) -> int:
+        """Epochs that it may still train."""
+        return max(0, self.until_epoch - self.from_epoch - self.epochs) if self.live else 0
+
+    def is_stale(self, grace_seconds: float) -> bool:
+        """True if its worker is gone, or has shown no progress for the grace period."""
+        return self.live and (self.idle > grace_seconds or process_is_gone(self.process))
+
+
+def read(database: Database, groups: Iterable[str]) -> list[Attempt]:
+    """Every attempt at trials of these groups, oldest first."""
+    query = (
+        sa.select(*_t, (db_now() - _t.progressed).label("idle"))
+        .where(_t.group.in_(list(groups)))
+        .order_by(_t.started, _t.trial, _t.number)
+    )
+    with database.engine.connect() as connection:
+        return [Attempt(**row._mapping) for row in connection.execute(query)]
+
+
+def spent(attempts: Iterable[Attempt]) -> int:
+    """Epochs that these attempts have trained: the ledger's sum."""
+    return sum(attempt.epochs for attempt in attempts)
+
+
+def insert(
+    database: Database,
+    worker: Worker,
+    group: str,
+    trial: int,
+    number: int,
+    from_epoch: int,
+    until_epoch: int,
+) -> Attempt:
+    """Own the trial from here on (sqlalchemy.exc.IntegrityError if another does)."""
+    values: dict[str, Any] = {
+        "group": group,
+        "trial": trial,
+        "number": number,
+        "token": secrets.token_hex(16),
+        "worker": worker.name,
+        "process": worker.process,
+        "device": worker.device,
+        "from_epoch": from_epoch,
+        "until_epoch": until_epoch,
+        "epochs": 0,
+        "seconds": 0.0,
+    }
+    with database.engine.begin() as connection:
+        times = {"started": db_now(), "progressed": db_now()}
+        connection.execute(attempts_table.insert().values({**values, **times}))
+        row = connection.execute(
+            sa.select(*_t, sa.literal(0.0).label("idle")).where(_t.token == values["token"])
+        ).one()
+    return Attempt(**row._mapping)
+
+
+def progress(database: Database, attempt: Attempt, epochs: int, seconds: float) -> None:
+    """Show progress: ``epochs`` trained by this attempt so far, in ``seconds``.
+
+    Raises:
+        LeaseLost: the trial belongs to another worker by now.
+    """
+    _update(database, attempt, {"epochs": epochs, "seconds": seconds, "progressed": db_now()})
+
+
+def touch(database: Database, attempt: Attempt) -> None:
+    """Show progress within an epoch (LeaseLost as in ``progress``)."""
+    _update(database, attempt, {"progressed": db_now()})
+
+
+def resumed_from(database: Database, attempt: Attempt, epoch: int, before: Attempt | None) -> None:
+    """Put the ledger right when a checkpoint says where an attempt really starts.
+
+    A worker that was killed between its checkpoint and its next entry here trained epochs that
+    the ledger does not have yet; the checkpoint proves them, so they are entered now, for the
+    attempt ``before`` that trained them.
+
+    Raises:
+        LeaseLost: the trial belongs to another worker by now.
+    """
+    with database.engine.begin() as connection:
+        _write(connection, attempt, {"from_epoch": epoch, "progressed": db_now()})
+        if before is not None and before.from_epoch + before.epochs < epoch:
+            connection.execute(
+                attempts_table.update()
+                .where(_t.token == before.token)
+                .values(epochs=epoch - before.from_epoch)
+            )
+
+
+def close(database: Database, attempt: Attempt, end: End, reason: str | None = None) -> None:
+    """End an attempt, and with it the ownership of the trial (LeaseLost as in ``progress``)."""
+    values = {"end": end, "ended": db_now(), "reason": reason and reason[:500]}
+    _update(database, attempt, values)
+
+
+def _update(database: Database, attempt: Attempt, values: Mapping[str, Any]) -> None:
+    with database.engine.begin() as connection:
+        _write(connection, attempt, values)
+
+
+def _write(connection: sa.Connection, attempt: Attempt, values: Mapping[str, Any]) -> None:
+    done = connection.execute(
+        attempts_table.update()
+        .where(_t.token == attempt.token, _t.end.is_(None))
+        .values(dict(values))
+    )
+    if done.rowcount == 0:
+        raise LeaseLost(f"{attempt.group}#{attempt.trial}: attempt {attempt.number} was taken over")

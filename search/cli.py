@@ -1,0 +1,808 @@
+"""The command line: the one place where parts are put together."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+import optuna
+from rich.console import Console
+
+from search import __version__
+from search.errors import SearchError, StudyError, UserError
+from search.storage import DEFAULT_URL, PATIENCE_SECONDS, open_database
+from search.study import Study, check_data, create_study, open_study, preflight, read_study_file
+from trainer.contract import Recipe, Task
+from trainer.errors import DataError, ModelError, TrainerError
+
+if TYPE_CHECKING:
+    from trainer.torch_trainer import TorchTrainer
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+console = Console(soft_wrap=False)
+
+
+def main() -> NoReturn:
+    """Run the command line: exit code 2 for bad input, 1 for a failure, 128 + n for a signal."""
+    try:
+        code = cli.main(prog_name="tuneoff", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(128 + signal.SIGINT)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (UserError, DataError, ModelError) as error:
+        _complain(error)
+        sys.exit(2)
+    except (SearchError, TrainerError) as error:
+        _complain(error)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of our output has gone; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(error: Exception) -> None:
+    click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+
+
+# Options that many commands share
+
+
+def _storage_option(command: F) -> F:
+    return click.option(
+        "--storage",
+        metavar="URL",
+        envvar="TUNEOFF_STORAGE",
+        default=DEFAULT_URL,
+        show_default=True,
+        help="Database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
+    )(command)
+
+
+def _work_option(command: F) -> F:
+    return click.option(
+        "--work",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="TUNEOFF_WORK",
+        default=Path("tuneoff-work"),
+        show_default=True,
+        help="Folder for checkpoints, decoded images and reports.",
+    )(command)
+
+
+def _device_option(command: F) -> F:
+    command = click.option(
+        "--threads", type=click.IntRange(1), help="CPU threads to compute with. [default: all]"
+    )(command)
+    return click.option(
+        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1..."
+    )(command)
+
+
+def _set_option(command: F) -> F:
+    return click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a value of the study file: --set budget.epochs=20",
+    )(command)
+
+
+def _workers_options(command: F) -> F:
+    command = click.option(
+        "--per-gpu", type=click.IntRange(1), default=1, show_default=True, help="Workers a GPU."
+    )(command)
+    command = click.option(
+        "--gpus", metavar="0,1", help="GPUs to use: numbers, all or none. [default: all]"
+    )(command)
+    return click.option(
+        "--workers", type=click.IntRange(1), help="Workers on the CPU. [default: one a core]"
+    )(command)
+
+
+_study_argument = click.argument("study_file", type=click.Path(path_type=Path))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tuneoff")
+@click.option("-v", "--verbose", is_flag=True, help="Say what happens, on standard error.")
+def cli(verbose: bool) -> None:
+    """Does Bayesian optimisation beat your hand-tuned hyperparameters, by how much, at what cost?
+
+    \b
+    Start with:
+      tuneoff run studies/digits.toml
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+# Studies
+
+
+@cli.command()
+@_study_argument
+@_set_option
+@_storage_option
+@_work_option
+@_workers_options
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report.")
+def run(
+    study_file: Path,
+    changes: tuple[str, ...],
+    storage: str,
+    work: Path,
+    workers: int | None,
+    gpus: str | None,
+    per_gpu: int,
+    out: Path | None,
+) -> int:
+    """Everything on this machine: create, search, full training, ensemble, report.
+
+    Stopped at any point and started again, it goes on where it was.
+
+    \b
+    Example:
+      tuneoff run studies/digits.toml --set seed=1
+    """
+    from search.console import follow
+    from search.launch import Fleet, seats, usable_cores
+
+    started = time.monotonic()
+    spec = read_study_file(study_file, changes)
+    places = seats(usable_cores(), _gpus(gpus), workers, per_gpu)
+    task = preflight(spec, _check(work))
+    database = open_database(storage, create=True)
+    study = create_study(database, spec, task, work)
+    study.drain(False)
+    if _is_complete(study):
+        console.print(f"{study.name} is complete: nothing left to train.")
+    else:
+        command = [study.name, "--work", str(work), "--promote"]
+        with Fleet(command, storage, places, study.folder / "logs") as fleet, _Stop() as stop:
+            console.print(f"{study.name}: {len(places)} workers; logs in {study.folder}/logs")
+            follow(study, fleet, stop)
+        if stop.signal:
+            console.print("Stopped. The same command goes on from here.")
+            return 128 + stop.signal
+        if study.is_draining():
+            console.print("Drained by `tuneoff stop`. The same command goes on from here.")
+            return 0
+    page = _report(study, out or study.folder / "report", None, publish=True)
+    minutes, seconds = divmod(round(time.monotonic() - started), 60)
+    console.print(f"Took {minutes} min {seconds} s.")
+    console.print(f"Report:    {page}", soft_wrap=True)
+    option = "" if storage == DEFAULT_URL else f" --storage {database}"
+    console.print(f"Dashboard: tuneoff dashboard{option}", soft_wrap=True)
+    return 0
+
+
+@cli.command()
+@_study_argument
+@_set_option
+@_storage_option
+@_work_option
+def create(study_file: Path, changes: tuple[str, ...], storage: str, work: Path) -> None:
+    """Check a study file and its data, and write the studies. Again is a no-op.
+
+    \b
+    Example:
+      tuneoff create studies/tiny-imagenet.toml --storage postgresql://me@db/tuneoff
+    """
+    spec = read_study_file(study_file, changes)
+    task = preflight(spec, _check(work))
+    study = create_study(open_database(storage, create=True), spec, task, work)
+    sizes = ", ".join(f"{n} {split}" for split, n in study.task.sizes.items())
+    console.print(
+        f"{study.name}: {len(study.arms)} searches of {spec.budget.epochs} epochs "
+        f"({len(spec.arms)} arms, {spec.repeats} repeats) on {sizes} images in "
+        f"{len(study.task.classes)} classes."
+    )
+
+
+@cli.command()
+@click.argument("name")
+@_storage_option
+@_work_option
+@_device_option
+@click.option("--promote", is_flag=True, help="When the search is done, go on to full training.")
+@click.option("--patience", default=PATIENCE_SECONDS, show_default=True, metavar="SECONDS",
+              help="How long to wait for a lost database.")  # fmt: skip
+@click.option("--parent", type=int, hidden=True, help="Leave when this process is gone.")
+def worker(
+    name: str,
+    storage: str,
+    work: Path,
+    device: str,
+    threads: int | None,
+    promote: bool,
+    patience: float,
+    parent: int | None,
+) -> int:
+    """One worker process: pulls trials until the budgets are spent.
+
+    The first SIGTERM or Ctrl-C checkpoints and leaves; the second quits at once.
+
+    \b
+    Example:
+      tuneoff worker digits --device cuda:0
+    """
+    from search.attempts import Worker
+    from search.promote import advance
+    from search.worker import work as work_loop
+
+    with _Stop(parent) as stop:
+        study = open_study(open_database(storage, patience=patience), name, work)
+        trainer = _trainer(work, device, threads)
+        check_data(study, trainer.check(study.spec.recipe()))
+        me = Worker.here(trainer.describe()["device"])
+        groups = study.groups if promote else study.arms
+        step = (lambda: advance(study, trainer)) if promote else (lambda: False)
+        summary = work_loop(study, groups, trainer, me, stop, step)
+    click.echo(f"{summary.attempts} attempts made; {'stopped' if summary.stopped else 'all done'}")
+    return 128 + stop.signal if stop.signal else 0
+
+
+@cli.command()
+@click.argument("name")
+@_storage_option
+@_work_option
+@_workers_options
+@click.option("--promote", is_flag=True, help="When the search is done, go on to full training.")
+def launch(
+    name: str,
+    storage: str,
+    work: Path,
+    workers: int | None,
+    gpus: str | None,
+    per_gpu: int,
+    promote: bool,
+) -> int:
+    """Workers on every GPU (or core) of this machine, restarted when they die.
+
+    Ctrl-C drains them: each checkpoints and leaves.
+
+    \b
+    Example:
+      tuneoff launch digits --gpus 0,1 --per-gpu 2
+    """
+    study = open_study(open_database(storage), name, work)
+    return _launch(study, storage, work, workers, gpus, per_gpu, promote)
+
+
+@cli.command(
+    "try",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+@click.argument("name")
+@_storage_option
+@_work_option
+@click.option("--arm", help="The hand-tuned arm. [default: the only one]")
+@click.option("--repeat", type=int, help="Into this repeat only. [default: every one]")
+@click.option("--note", help="Why you think so.")
+@click.pass_context
+def try_(
+    context: click.Context,
+    name: str,
+    storage: str,
+    work: Path,
+    arm: str | None,
+    repeat: int | None,
+    note: str | None,
+) -> None:
+    """One hand-tuned configuration into the hand arm; it costs the arm's epochs as any other.
+
+    \b
+    Example:
+      tuneoff try digits --lr 0.03 --momentum 0.9 --weight_decay 1e-4 --note "as in the paper"
+    """
+    from search.hand import enqueue_by_hand, parse_params
+
+    study = open_study(open_database(storage), name, work)
+    params = parse_params(study.space, context.args)
+    for label in enqueue_by_hand(study, params, arm, repeat, note):
+        console.print(f"waiting: {label}")
+
+
+@cli.command()
+@click.argument("name")
+@_storage_option
+@_work_option
+@click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(name: str, storage: str, work: Path, watch: bool, as_json: bool) -> None:
+    """Arms, budgets, workers, the best so far, time left.
+
+    \b
+    Example:
+      tuneoff status digits --watch
+    """
+    from search.console import print_status
+    from search.progress import read_status
+
+    study = open_study(open_database(storage), name, work)
+    while True:
+        now = read_status(study)
+        if as_json:
+            click.echo(json.dumps(asdict(now)))
+        else:
+            if watch and console.is_terminal:
+                console.clear()
+            print_status(console, now)
+        if not watch:
+            return
+        time.sleep(2)
+
+
+@cli.command()
+@click.argument("name")
+@_storage_option
+@_work_option
+@click.option("--undo", is_flag=True, help="Let workers go on.")
+def stop(name: str, storage: str, work: Path, undo: bool) -> None:
+    """Drain: every worker finishes the trial that it has and leaves.
+
+    \b
+    Example:
+      tuneoff stop digits
+    """
+    study = open_study(open_database(storage), name, work)
+    study.drain(not undo)
+    console.print(f"{name}: {'workers may go on' if undo else 'workers leave after their trials'}.")
+
+
+# After the search
+
+
+@cli.command()
+@click.argument("name")
+@_storage_option
+@_work_option
+@_workers_options
+@click.option("--now", is_flag=True, help="Even if the search is not finished.")
+@click.option("--enqueue-only", is_flag=True, help="Leave the training to workers elsewhere.")
+def promote(
+    name: str,
+    storage: str,
+    work: Path,
+    workers: int | None,
+    gpus: str | None,
+    per_gpu: int,
+    now: bool,
+    enqueue_only: bool,
+) -> int:
+    """The best configurations into full training, then the ensemble.
+
+    \b
+    Example:
+      tuneoff promote digits
+    """
+    from search.progress import is_searched
+    from search.promote import enqueue_full
+
+    study = open_study(open_database(storage), name, work)
+    if study.spec.promote is None:
+        raise StudyError(f"study {name} has no [promote] section; create one that has")
+    if not now and not is_searched(study):
+        raise StudyError(f"study {name} is still searching; wait for it, or add --now")
+    with study.database.lock(study.full.name):
+        added = enqueue_full(study)
+    console.print(f"{name}: {added} configurations enqueued for full training.")
+    if enqueue_only:
+        return 0
+    return _launch(study, storage, work, workers, gpus, per_gpu, promote=True)
+
+
+@cli.command()
+@click.argument("name")
+@_storage_option
+@_work_option
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="File.")
+@click.option("--format", "form", type=click.Choice(["toml", "json", "yaml"]))
+@click.option("--top", type=click.IntRange(1), default=1, show_default=True)
+def export(
+    name: str, storage: str, work: Path, out: Path | None, form: str | None, top: int
+) -> None:
+    """The best configurations, with what is needed to train them again.
+
+    \b
+    Example:
+      tuneoff export digits -o best.toml && tuneoff train best.toml
+    """
+    from search.export import best, dump, format_of
+
+    study = open_study(open_database(storage), name, work)
+    text = dump(study.name, best(study, top), format_of(out, form))
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    _write(out, text)
+    console.print(f"wrote {out}")
+
+
+@cli.command()
+@click.argument("export_file", type=click.Path(path_type=Path))
+@_work_option
+@_device_option
+@click.option("--rank", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for checkpoints. [default: in --work]",
+)  # fmt: skip
+def train(
+    export_file: Path, work: Path, device: str, threads: int | None, rank: int, out: Path | None
+) -> int:
+    """Full training of an exported configuration; goes on if it was stopped.
+
+    \b
+    Example:
+      tuneoff train best.toml -o final/
+    """
+    from search.console import train_exported
+    from search.export import load
+
+    found = {entry.rank: entry for entry in load(export_file)}
+    if rank not in found:
+        raise UserError(
+            f"{export_file} has no configuration of rank {rank}; export more with --top"
+        )
+    entry = found[rank]
+    if device == "auto" and entry.environment.get("device") == "cpu" and threads is None:
+        # As many threads as then: the order of a sum depends on it, and so do its last bits.
+        threads = int(entry.environment["threads"])
+    trainer = _trainer(work, device, threads)
+    folder = out or work / "train" / export_file.stem / str(rank)
+    with _Stop() as stop:
+        train_exported(console, trainer, entry, folder, stop)
+    return 128 + stop.signal if stop.signal else 0
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("images", type=click.Path(path_type=Path))
+@_storage_option
+@_work_option
+@_device_option
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="File.")
+@click.option(
+    "--server-file",
+    is_flag=True,
+    help="In the form of Tiny ImageNet's test server: NAME CLASS, without a header.",
+)
+def predict(
+    name: str,
+    images: Path,
+    storage: str,
+    work: Path,
+    device: str,
+    threads: int | None,
+    out: Path | None,
+    server_file: bool,
+) -> None:
+    """The ensemble's predictions for an image, a folder, or a zip of images, as CSV.
+
+    \b
+    Example:
+      tuneoff predict tiny-imagenet data/tiny-imagenet-200.zip --server-file -o submission.txt
+    """
+    from search.predict import predict_images, predictions_text
+
+    study = open_study(open_database(storage), name, work)
+    predicted = predict_images(study, _trainer(work, device, threads), images)
+    text = predictions_text(predicted, server_file)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    _write(out, text)
+    console.print(f"wrote {out}: {len(predicted.names)} images")
+
+
+@cli.command()
+@click.argument("name")
+@_storage_option
+@_work_option
+@click.option("--reference", help="The arm to compare the others with. [default: bayes]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def compare(name: str, storage: str, work: Path, reference: str | None, as_json: bool) -> None:
+    """Who won, by how much, at what cost.
+
+    \b
+    Example:
+      tuneoff compare digits --json
+    """
+    from search.compare import compare as compare_results
+    from search.compare import plain
+    from search.report import summary_table
+    from search.results import read_results
+
+    study = open_study(open_database(storage), name, work)
+    results = read_results(study)
+    comparison = compare_results(results, reference)
+    if as_json:
+        click.echo(json.dumps({**comparison.to_dict(), "results": plain(results)}, indent=2))
+        return
+    console.print(summary_table(results, comparison))
+
+
+@cli.command()
+@click.argument("name")
+@_storage_option
+@_work_option
+@click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.")
+@click.option("--reference", help="The arm to compare the others with. [default: bayes]")
+@click.option("--publish/--no-publish", default=True, help="Also into the dashboard.")
+def report(
+    name: str, storage: str, work: Path, out: Path | None, reference: str | None, publish: bool
+) -> None:
+    """The comparison as HTML, Markdown and JSON; also into the dashboard.
+
+    \b
+    Example:
+      tuneoff report digits -o report/
+    """
+    study = open_study(open_database(storage), name, work)
+    page = _report(study, out or study.folder / "report", reference, publish)
+    console.print(f"Report: {page}", soft_wrap=True)
+
+
+@cli.command()
+@_storage_option
+@_work_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+def dashboard(storage: str, work: Path, host: str, port: int) -> None:
+    """optuna-dashboard on this storage, with artifacts.
+
+    It has no passwords: whoever reaches it may delete studies. Keep it on 127.0.0.1, and put an
+    authenticating proxy before it where others are to see it.
+
+    \b
+    Example:
+      tuneoff dashboard --port 8080
+    """
+    from search.console import serve_dashboard
+
+    serve_dashboard(open_database(storage), work / "artifacts", host, port)
+
+
+# Data and machine
+
+
+@cli.group()
+def data() -> None:
+    """Datasets: decode them once, and look at them."""
+
+
+@data.command("prepare")
+@click.argument("name")
+@click.option("--path", help="Zip file or folder.")
+@click.option("--corrupt", type=click.Choice(["refuse", "skip"]), default="refuse")
+@click.option("--image-size", type=click.IntRange(8), help="Side in pixels.")
+@_work_option
+def data_prepare(
+    name: str, path: str | None, corrupt: str, image_size: int | None, work: Path
+) -> None:
+    """Verify a dataset and decode it into one packed array, which all workers share.
+
+    \b
+    Example:
+      tuneoff data prepare tiny-imagenet --path data/tiny-imagenet-200.zip
+    """
+    task = _prepare(name, path, corrupt, image_size, work)
+    sizes = ", ".join(f"{n} {split}" for split, n in task.sizes.items())
+    console.print(f"{name}: {sizes} images; packed in {work}/cache; digest {task.digest[:12]}")
+
+
+@data.command("info")
+@click.argument("name")
+@click.option("--path", help="Zip file or folder.")
+@click.option("--corrupt", type=click.Choice(["refuse", "skip"]), default="refuse")
+@click.option("--image-size", type=click.IntRange(8), help="Side in pixels.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_work_option
+def data_info(
+    name: str,
+    path: str | None,
+    corrupt: str,
+    image_size: int | None,
+    as_json: bool,
+    work: Path,
+) -> None:
+    """What is in a dataset: classes, splits, digest.
+
+    \b
+    Example:
+      tuneoff data info digits
+    """
+    task = _prepare(name, path, corrupt, image_size, work)
+    facts: dict[str, Any] = {
+        "name": name,
+        "classes": list(task.classes),
+        "sizes": dict(task.sizes),
+        "chance_error": task.chance_error,
+        "digest": task.digest,
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for key, value in facts.items():
+        console.print(f"{key}: {value}", soft_wrap=True)
+
+
+@cli.command()
+@_storage_option
+@_work_option
+def doctor(storage: str, work: Path) -> int:
+    """Devices, storage, weights, versions: what works and what to mend.
+
+    Exit code 1 if something that studies need does not work.
+
+    \b
+    Example:
+      tuneoff doctor --storage postgresql://me@db/tuneoff
+    """
+    from search.doctor import examine
+
+    findings = examine(storage, work, _trainer(work).describe(), {})
+    for finding in findings:
+        mark = (
+            "[green]ok  [/]" if finding.ok else "[red]FIX [/]" if finding.needed else "[dim]-   [/]"
+        )
+        console.print(f"{mark} {finding.subject}: {finding.text}", soft_wrap=True, highlight=False)
+    return 0 if all(finding.ok or not finding.needed for finding in findings) else 1
+
+
+# Parts
+
+
+class _Stop:
+    """True once a signal asked this process to leave; a second one ends it at once.
+
+    Attributes:
+        signal: the number of the signal that came; 0 before.
+    """
+
+    def __init__(self, parent: int | None = None) -> None:
+        """``parent``: also stop when this is no longer our parent process."""
+        self.signal = 0
+        self._parent = parent
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        if self._parent is not None and os.getppid() != self._parent:
+            return True
+        return self.signal != 0
+
+    def __enter__(self) -> _Stop:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, _: FrameType | None) -> None:
+        if self.signal:
+            os._exit(128 + number)
+        self.signal = number
+
+
+def _trainer(work: Path, device: str = "auto", threads: int | None = None) -> TorchTrainer:
+    import torch
+
+    from trainer.torch_trainer import TorchTrainer
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchTrainer(device, cache=work / "cache", threads=threads)
+
+
+def _check(work: Path) -> Callable[[Recipe], Task]:
+    """Checks recipes on the CPU, with a progress bar while images are decoded."""
+    from search.console import decoding_progress
+    from trainer.torch_trainer import TorchTrainer
+
+    return TorchTrainer("cpu", cache=work / "cache", progress=decoding_progress(console)).check
+
+
+def _gpus(wanted: str | None) -> Sequence[int]:
+    import torch
+
+    there = range(torch.cuda.device_count())
+    if wanted in (None, "all"):
+        return there
+    if wanted == "none":
+        return ()
+    assert wanted is not None
+    try:
+        numbers = [int(part) for part in wanted.split(",")]
+    except ValueError:
+        raise UserError(f"--gpus {wanted}: write numbers, as in 0,1, or all or none") from None
+    for number in numbers:
+        if number not in there:
+            raise UserError(f"--gpus {wanted}: this machine has {len(there)} GPUs; choose of them")
+    return numbers
+
+
+def _launch(
+    study: Study,
+    storage: str,
+    work: Path,
+    workers: int | None,
+    gpus: str | None,
+    per_gpu: int,
+    promote: bool,
+) -> int:
+    from search.console import follow
+    from search.launch import Fleet, seats, usable_cores
+
+    places = seats(usable_cores(), _gpus(gpus), workers, per_gpu)
+    command = [study.name, "--work", str(work)] + ["--promote"] * promote
+    study.drain(False)
+    with Fleet(command, storage, places, study.folder / "logs") as fleet, _Stop() as stop:
+        console.print(f"{study.name}: {len(places)} workers; logs in {study.folder}/logs")
+        follow(study, fleet, stop)
+    return 128 + stop.signal if stop.signal else 0
+
+
+def _is_complete(study: Study) -> bool:
+    from search.progress import is_idle, is_searched
+    from search.promote import is_promoted
+
+    return (
+        is_searched(study) and is_idle(study, (study.full, study.ensemble)) and is_promoted(study)
+    )
+
+
+def _report(study: Study, out: Path, reference: str | None, publish: bool) -> Path:
+    from search.compare import compare as compare_results
+    from search.report import publish as publish_report
+    from search.report import summary_table, write_report
+    from search.results import read_results, trial_curves
+
+    results = read_results(study)
+    comparison = compare_results(results, reference)
+    page = write_report(results, comparison, out, trials=trial_curves(study))
+    if publish:
+        publish_report(study.optuna_study(study.full), results, comparison)
+    console.print(summary_table(results, comparison))
+    return page
+
+
+def _prepare(name: str, path: str | None, corrupt: str, image_size: int | None, work: Path) -> Task:
+    from trainer.contract import DataSource
+
+    try:
+        source = DataSource(name, path, image_size, corrupt=corrupt)
+    except ValueError as error:
+        raise UserError(f"{error} (--path)" if "path" in str(error) else str(error)) from None
+    return _check(work)(Recipe(data=source))
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another") from None

@@ -1,0 +1,100 @@
+"""Any of Optuna's samplers with any of its pruners, and a Sobol sequence, as policies."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+from scipy.stats import qmc
+
+from search.policies.base import Decision, History, NewTrial
+from search.policies.pruning import Pruning
+from search.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One of Optuna's samplers.
+
+    Attributes:
+        sampler: "gp", "tpe" or "random".
+        seed: entropy of this repeat; arms of one repeat share it, so that their start-up points
+            are the same ones.
+        startup: random trials before "gp" or "tpe" starts to model.
+    """
+
+    sampler: str
+    space: SearchSpace
+    seed: tuple[int, ...]
+    startup: int
+    pruning: Pruning
+
+    def next(self, history: History) -> NewTrial | None:
+        """What the sampler proposes after this history.
+
+        A copy of the study in memory is asked, so that proposing writes nothing: a worker that
+        dies here leaves no half-made trial. The copy has the study's name and its trial numbers,
+        on which Hyperband's brackets depend.
+        """
+        if history.remaining < history.horizon:
+            return None
+        number = len(history.trials)
+        copy = optuna.create_study(
+            storage=optuna.storages.InMemoryStorage(),
+            study_name=history.study.study_name,
+            sampler=self._build(number),
+            pruner=self.pruning.build(),
+        )
+        copy.add_trials(history.trials)
+        trial = copy.ask(dict(self.space.distributions))
+        return NewTrial(dict(trial.params), history.horizon)
+
+    def after(self, history: History, trial: FrozenTrial) -> Decision:
+        """As the pruner says."""
+        return self.pruning.after(history, trial)
+
+    def _build(self, number: int) -> BaseSampler:
+        # A sampler made anew for each trial must not draw the same numbers each time.
+        seed = int(np.random.SeedSequence([*self.seed, number]).generate_state(1)[0])
+        if self.sampler == "gp":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return GPSampler(seed=seed, n_startup_trials=self.startup)
+        if self.sampler == "tpe":
+            return TPESampler(seed=seed, n_startup_trials=self.startup)
+        return RandomSampler(seed=seed)
+
+
+@dataclass(frozen=True)
+class QuasiRandom:
+    """A scrambled Sobol sequence (Owen 1998), one point a trial."""
+
+    space: SearchSpace
+    seed: tuple[int, ...]
+    pruning: Pruning
+
+    def next(self, history: History) -> NewTrial | None:
+        """The sequence's point with the next trial's number."""
+        if history.remaining < history.horizon:
+            return None
+        return NewTrial(self.space.at(self._point(len(history.trials))), history.horizon)
+
+    def after(self, history: History, trial: FrozenTrial) -> Decision:
+        """As the pruner says."""
+        return self.pruning.after(history, trial)
+
+    def _point(self, number: int) -> Any:
+        seed = np.random.default_rng(np.random.SeedSequence(self.seed))
+        sobol = qmc.Sobol(len(self.space.distributions), scramble=True, rng=seed)
+        sobol.fast_forward(number)
+        with warnings.catch_warnings():
+            # SciPy would have 2**m points at once; one after another they are the same points.
+            warnings.filterwarnings(
+                "ignore", message="The balance properties", category=UserWarning
+            )
+            return sobol.random(1)[0]

@@ -1,0 +1,186 @@
+"""The search space: Optuna distributions, unit-cube points, and what a parameter's name means.
+
+The only module that knows parameter names: "lr", "momentum" and "weight_decay" are HyperParams,
+every other name is a field of the Recipe.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from search.spec import ParamSpec, StudySpec
+from trainer.contract import HyperParams, Recipe
+
+HYPERPARAMS = tuple(f.name for f in fields(HyperParams))
+FIXED = ("data", "epochs")  # the split is part of fairness, epochs are the currency
+INTEGERS = ("batch_size", "patience", "step_epochs")
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The searched parameters and the recipe that they complete.
+
+    Attributes:
+        distributions: by parameter name, in the study file's order.
+        recipe: the short trial's recipe.
+        fixed: the HyperParams that are not searched.
+    """
+
+    distributions: Mapping[str, BaseDistribution]
+    recipe: Recipe
+    fixed: HyperParams
+
+    @classmethod
+    def of(cls, spec: StudySpec) -> SearchSpace:
+        """The space of a study file.
+
+        Raises:
+            ValueError: a name is no parameter, a choice does not fit, or a hand-tuned
+                configuration lies outside the space.
+        """
+        known = [*HYPERPARAMS, *(f.name for f in fields(Recipe) if f.name not in FIXED)]
+        for name in spec.space:
+            if name not in known:
+                why = "is fixed within a study" if name in FIXED else "is no parameter"
+                raise ValueError(f"space.{name}: {why}; choose from: {', '.join(known)}")
+        space = cls(
+            distributions={name: _distribution(name, p) for name, p in spec.space.items()},
+            recipe=spec.recipe(),
+            fixed=spec.trial.hyperparams(),
+        )
+        for name, distribution in space.distributions.items():
+            for value in _ends(distribution):
+                try:
+                    space.apply(space.recipe, {name: value})
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"space.{name}: {error}") from None
+        for arm, settings in spec.arms.items():
+            for i, config in enumerate(settings.configs or ()):
+                params = {k: v for k, v in config.items() if k != "note"}
+                try:
+                    space.check(params)
+                except ValueError as error:
+                    raise ValueError(f"arms.{arm}.configs.{i}: {error}") from None
+        return space
+
+    def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """These parameters, complete and inside the space (ValueError otherwise)."""
+        for name in params:
+            if name not in self.distributions:
+                raise ValueError(
+                    f"{name} is not searched in this study; "
+                    f"its parameters are: {', '.join(self.distributions)}"
+                )
+        checked: dict[str, Any] = {}
+        for name, distribution in self.distributions.items():
+            if name not in params:
+                raise ValueError(f"{name} is missing; give a value for each parameter")
+            value = params[name]
+            if isinstance(distribution, FloatDistribution) and type(value) is int:
+                value = float(value)
+            if not _inside(distribution, value):
+                raise ValueError(
+                    f"{name} = {value!r} lies outside the space ({describe(distribution)}); "
+                    "move it inside or widen [space]: all arms share one space"
+                )
+            checked[name] = value
+        return checked
+
+    def apply(self, recipe: Recipe, params: Mapping[str, Any]) -> tuple[Recipe, HyperParams]:
+        """A recipe and HyperParams with the searched parameters filled in."""
+        optimiser = {name: getattr(self.fixed, name) for name in HYPERPARAMS}
+        optimiser.update((k, v) for k, v in params.items() if k in HYPERPARAMS)
+        others = {k: v for k, v in params.items() if k not in HYPERPARAMS}
+        return recipe.override(others), HyperParams(**optimiser)
+
+    def at(self, point: Sequence[float]) -> dict[str, Any]:
+        """The parameters at a point of the unit cube, 0 <= point[i] < 1, one for each name."""
+        pairs = zip(self.distributions.items(), point, strict=True)
+        return {name: _at(distribution, u) for (name, distribution), u in pairs}
+
+    def grid(self, points: int) -> list[dict[str, Any]]:
+        """Every combination of ``points`` evenly spaced values of each range, and all choices."""
+        axes = []
+        for distribution in self.distributions.values():
+            if isinstance(distribution, CategoricalDistribution):
+                axes.append(list(distribution.choices))
+            else:
+                axes.append([_at(distribution, (i + 0.5) / points) for i in range(points)])
+        return [
+            dict(zip(self.distributions, values, strict=True))
+            for values in itertools.product(*axes)
+        ]
+
+
+def describe(distribution: BaseDistribution) -> str:
+    """A distribution in words, as in "0.0001 to 1, log"."""
+    if isinstance(distribution, CategoricalDistribution):
+        return "one of " + ", ".join(map(repr, distribution.choices))
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    log = ", log" if distribution.log else ""
+    return f"{distribution.low:g} to {distribution.high:g}{log}"
+
+
+def _distribution(name: str, spec: ParamSpec) -> BaseDistribution:
+    if spec.choices is not None:
+        return CategoricalDistribution(spec.choices)
+    assert spec.low is not None
+    assert spec.high is not None
+    if name in INTEGERS:
+        for end in (spec.low, spec.high, spec.step or 1):
+            if end != int(end):
+                raise ValueError(f"space.{name}: {end:g} is not a whole number; {name} is one")
+        return IntDistribution(
+            int(spec.low), int(spec.high), log=spec.log, step=int(spec.step or 1)
+        )
+    return FloatDistribution(spec.low, spec.high, log=spec.log, step=spec.step)
+
+
+def _ends(distribution: BaseDistribution) -> tuple[Any, ...]:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return (distribution.low, distribution.high)
+
+
+def _inside(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return any(value == c and type(value) is type(c) for c in distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    wanted = int if isinstance(distribution, IntDistribution) else float
+    if type(value) is not wanted or not distribution.low <= value <= distribution.high:
+        return False
+    steps = (value - distribution.low) / (distribution.step or 1)
+    return distribution.step is None or abs(steps - round(steps)) < 1e-8
+
+
+def _at(distribution: BaseDistribution, u: float) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        n = len(distribution.choices)
+        return distribution.choices[min(int(u * n), n - 1)]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = float(distribution.low), float(distribution.high)
+    # Integers own half a step on either side, so that every one of them is equally likely.
+    half = 0.5 * (distribution.step or 0)
+    low, high = low - half, high + half
+    if distribution.log:
+        value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
+    else:
+        value = low + u * (high - low)
+    if distribution.step is not None:
+        value = distribution.low + round((value - distribution.low) / distribution.step) * (
+            distribution.step
+        )
+    value = min(max(value, distribution.low), distribution.high)
+    return int(value) if isinstance(distribution, IntDistribution) else value

@@ -1,0 +1,387 @@
+"""The study file: what it may say, checked before anything is written or trained."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from search.errors import SpecError
+from trainer.contract import COMBINATIONS, DataSource, HyperParams, Recipe
+
+SAMPLERS = ("gp", "tpe", "random", "quasi-random", "grid")
+PRUNERS = ("none", "median", "hyperband", "successive-halving")
+RESERVED_ARMS = ("full", "ensemble")
+
+Choice = str | int | float | bool
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataSpec(_Section):
+    """[data]: see ``trainer.contract.DataSource``."""
+
+    name: str
+    path: str | None = None
+    image_size: int | None = None
+    validation: float = 0.1
+    corrupt: str = "refuse"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.source(0)
+        return self
+
+    def source(self, split_seed: int) -> DataSource:
+        """The images, with the validation split carved out by this seed."""
+        return DataSource(**self.model_dump(), split_seed=split_seed)
+
+
+class TrialSpec(_Section):
+    """[trial]: the short run. Fields of ``trainer.contract.Recipe``, and fixed HyperParams."""
+
+    model: str = "proxy"
+    weights: str = "none"
+    epochs: int = 9
+    batch_size: int = 128
+    schedule: str = "plateau"
+    patience: int = 2
+    step_epochs: int = 3
+    drop: float = 0.1
+    warmup_epochs: float = 0.0
+    flip: bool = True
+    precision: str = "auto"
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        Recipe(**self.recipe_fields())
+        self.hyperparams()
+        return self
+
+    def recipe_fields(self) -> dict[str, Any]:
+        """What belongs to the Recipe."""
+        return self.model_dump(exclude={"lr", "momentum", "weight_decay"})
+
+    def hyperparams(self) -> HyperParams:
+        """What holds where it is not searched."""
+        return HyperParams(self.lr, self.momentum, self.weight_decay)
+
+
+class ParamSpec(_Section):
+    """One searched parameter: a range (``low``, ``high``, ``log``, ``step``) or ``choices``."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    step: float | None = None
+    choices: Annotated[tuple[Choice, ...] | None, Field(strict=False)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_means_choices(cls, values: Any) -> Any:
+        return {"choices": values} if isinstance(values, list) else values
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log or self.step is not None:
+                raise ValueError("has choices and a range; keep one of them")
+            if len(self.choices) < 2:
+                raise ValueError("has fewer than two choices; add one or take it out of [space]")
+            if len(set(map(repr, self.choices))) < len(self.choices):
+                raise ValueError("names a choice twice; each may stand once")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("is an empty range; write { low = ..., high = ... } or a list")
+        if self.low >= self.high:
+            raise ValueError(f"has low = {self.low:g} >= high = {self.high:g}; low must be smaller")
+        if self.log and self.low <= 0:
+            raise ValueError(f"has log = true and low = {self.low:g}; a log range starts above 0")
+        if self.step is not None and (self.log or self.step <= 0):
+            raise ValueError("has a bad step; it must be above 0, and goes with log = false")
+        return self
+
+
+class BudgetSpec(_Section):
+    """[budget]: epochs of training that each arm may spend in each repeat."""
+
+    epochs: int = Field(gt=0)
+
+
+class ArmSpec(_Section):
+    """[arms.NAME]: a sampler and a pruner, or a list of hand-tuned configurations.
+
+    Attributes:
+        startup: trials before a model-based sampler (gp, tpe) starts to model.
+        min_epochs: epochs before a pruner may stop a run.
+        reduction: one run in so many passes each rung (successive-halving, hyperband).
+        points: grid: values of each range, evenly spaced on its scale.
+    """
+
+    sampler: str | None = None
+    pruner: str = "none"
+    configs: Annotated[tuple[Mapping[str, Choice], ...] | None, Field(strict=False)] = None
+    startup: int = Field(default=5, ge=1)
+    min_epochs: int = Field(default=1, ge=1)
+    reduction: int = Field(default=3, ge=2)
+    points: int = Field(default=3, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.sampler is None) == (self.configs is None):
+            raise ValueError("needs either a sampler or configs = [...] (hand-tuned), not both")
+        if self.configs is not None and not self.configs:
+            raise ValueError("has no configs; list at least one, or take the arm out")
+        if self.sampler is not None:
+            _known(self.sampler, SAMPLERS, "sampler")
+        _known(self.pruner, PRUNERS, "pruner")
+        return self
+
+
+class PromoteSpec(_Section):
+    """[promote]: full training of what the arms found.
+
+    Every arm's pick of every repeat is trained in full once; besides, the ``top`` configurations
+    of all arms are trained with ``seeds`` seeds each, and the best of them on average is the
+    study's.
+
+    Attributes:
+        epochs: of full training; model, batch_size, schedule: as in the trial unless given.
+    """
+
+    top: int = Field(default=3, ge=1)
+    seeds: int = Field(default=3, ge=1)
+    epochs: int = Field(gt=0)
+    model: str | None = None
+    weights: str | None = None
+    batch_size: int | None = None
+    schedule: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        Recipe(**self.changes())
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """The Recipe fields that full training changes."""
+        return self.model_dump(exclude={"top", "seeds"}, exclude_none=True)
+
+
+class MemberSpec(_Section):
+    """One of the ensemble's models; what is not given is as in full training."""
+
+    model: str
+    weights: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    schedule: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        Recipe(**self.changes())
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """The Recipe fields that this member changes."""
+        return self.model_dump(exclude_none=True)
+
+
+class EnsembleSpec(_Section):
+    """[ensemble]: models trained with the best configuration, and how they are combined."""
+
+    combine: str = "paper"
+    members: Annotated[tuple[MemberSpec, ...], Field(strict=False, min_length=1)]
+
+    @field_validator("combine")
+    @classmethod
+    def _check(cls, value: str) -> str:
+        return _known(value, COMBINATIONS, "combine")
+
+
+class WorkersSpec(_Section):
+    """[workers]: how patient we are with them. May change while a study runs.
+
+    Attributes:
+        grace_seconds: an attempt that shows no progress for so long is taken over.
+        max_attempts: a trial whose attempts failed or were lost so often is told FAIL.
+    """
+
+    grace_seconds: float = Field(default=300.0, gt=0)
+    max_attempts: int = Field(default=5, ge=1)
+
+
+class StudySpec(_Section):
+    """A whole study file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    repeats: int = Field(default=6, ge=1)
+    data: DataSpec
+    trial: TrialSpec = TrialSpec()
+    space: dict[str, ParamSpec] = Field(min_length=1)
+    budget: BudgetSpec
+    arms: dict[str, ArmSpec] = Field(min_length=1)
+    promote: PromoteSpec | None = None
+    ensemble: EnsembleSpec | None = None
+    workers: WorkersSpec = WorkersSpec()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.budget.epochs < self.trial.epochs:
+            raise ValueError(
+                f"budget.epochs = {self.budget.epochs} is smaller than one trial "
+                f"(trial.epochs = {self.trial.epochs}); raise the one or lower the other"
+            )
+        for arm in self.arms:
+            if arm in RESERVED_ARMS or not arm.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(
+                    f"arms.{arm}: this name cannot be used; use letters, digits, - and _, "
+                    f"and neither {' nor '.join(RESERVED_ARMS)}"
+                )
+        if self.ensemble and not self.promote:
+            raise ValueError("ensemble: needs a [promote] section, which chooses its configuration")
+        return self
+
+    def recipe(self) -> Recipe:
+        """The short trial's recipe, before searched fields are filled in."""
+        return Recipe(data=self.data.source(self.seed), **self.trial.recipe_fields())
+
+    def full_recipe(self) -> Recipe:
+        """Full training's recipe. Only with a [promote] section."""
+        if self.promote is None:
+            raise SpecError(f"study {self.name}: there is no [promote] section; add one")
+        return self.recipe().override(self.promote.changes())
+
+    def member_recipes(self) -> tuple[Recipe, ...]:
+        """The ensemble members' recipes; empty without an [ensemble] section."""
+        members = self.ensemble.members if self.ensemble else ()
+        return tuple(self.full_recipe().override(member.changes()) for member in members)
+
+    def identity(self) -> dict[str, Any]:
+        """What may not change once the study exists: all but where data lies and [workers]."""
+        return self.model_dump(mode="json", exclude={"workers": True, "data": {"path"}})
+
+    def digest(self) -> str:
+        """SHA-256 of ``identity``, hexadecimal."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: StudySpec) -> list[str]:
+        """Lines "FIELD: mine here, theirs there" for each field of ``identity`` that differs."""
+        mine, theirs = dict(_leaves(self.identity())), dict(_leaves(other.identity()))
+        return [
+            f"{key} is {mine.get(key)!r}, not {theirs.get(key)!r}"
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        ]
+
+    @classmethod
+    def load(cls, path: Path, changes: Sequence[str] = ()) -> StudySpec:
+        """Read a TOML study file.
+
+        Args:
+            path: the file.
+            changes: "dotted.key=VALUE" as from ``--set``, VALUE in TOML.
+
+        Raises:
+            SpecError: with one line that names the field and how to mend it.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SpecError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path}: is not valid TOML: {error}") from None
+        for change in changes:
+            _apply(values, change)
+        return cls.parse(values, str(path))
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str) -> StudySpec:
+        """A checked spec (SpecError that starts with ``where``)."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SpecError(f"{where}: {_one_line(error)}") from None
+
+
+def _known(value: str, known: Sequence[str], what: str) -> str:
+    if value not in known:
+        near = difflib.get_close_matches(value, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown {what} {value!r}; {hint}choose one of: {', '.join(known)}")
+    return value
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise SpecError(f"--set {change}: write it as --set budget.epochs=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string: --set trial.model=resnet18
+    *parents, last = key.strip().split(".")
+    table = values
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise SpecError(f"--set {change}: {parent} is not a table in this study file")
+    table[last] = value
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first of pydantic's complaints, as FIELD: what is wrong; how to mend it."""
+    first, *others = error.errors()
+    where = ".".join(str(part) for part in first["loc"])
+    kind, given = first["type"], first.get("input")
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(first["loc"][-1]), _siblings(first["loc"]), n=1)
+        what = "unknown key; " + (f"did you mean {near[0]!r}?" if near else "take it out")
+    elif kind == "missing":
+        what = "is missing; add it"
+    elif kind == "value_error":
+        what = str(first["ctx"]["error"])
+    elif kind.endswith(("_type", "_parsing")):
+        what = f"{given!r} has the wrong type: {first['msg'].lower()}"
+    else:
+        what = f"{given!r} is refused: {first['msg'].lower()}"
+    more = f" (and {len(others)} more)" if others else ""
+    return (f"{where}: {what}" if where else what) + more
+
+
+def _siblings(loc: Sequence[int | str]) -> list[str]:
+    """The keys that may stand where the unknown key ``loc[-1]`` does."""
+    model: Any = StudySpec
+    named = {
+        "arms": ArmSpec,
+        "space": ParamSpec,
+        "members": MemberSpec,
+        "data": DataSpec,
+        "trial": TrialSpec,
+        "budget": BudgetSpec,
+        "promote": PromoteSpec,
+        "ensemble": EnsembleSpec,
+        "workers": WorkersSpec,
+    }
+    for part in loc[:-1]:
+        model = named.get(str(part), model)
+    return list(model.model_fields)

@@ -1,0 +1,257 @@
+"""One database for Optuna's tables and ours: URLs, dialects, locks, the clock, and patience."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import filelock
+import optuna
+import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from search.errors import StorageError, StorageOutage
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+DEFAULT_URL = "sqlite:///tuneoff.db"
+PATIENCE_SECONDS = 600.0
+OUTAGES = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.TimeoutError,
+    StorageInternalError,
+)
+
+metadata = sa.MetaData()
+version_table = sa.Table(
+    "tuneoff_schema",
+    metadata,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+)
+
+T = TypeVar("T")
+
+
+class db_now(FunctionElement[float]):
+    """The database's clock, in seconds since 1970 UTC: the only clock that leases use."""
+
+    type = sa.Float()
+    inherit_cache = True
+
+
+@compiles(db_now, "sqlite")  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
+def _sqlite_now(element: Any, compiler: Any, **kw: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(db_now, "postgresql")  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
+def _postgres_now(element: Any, compiler: Any, **kw: Any) -> str:
+    return "EXTRACT(EPOCH FROM clock_timestamp())::double precision"
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database that holds both schemas.
+
+    Attributes:
+        url: with the password; never print it, print ``str(database)``.
+        optuna: Optuna's storage on it, cached.
+        engine: the connection pool that both share.
+        patience: seconds for which ``patiently`` waits for a lost database.
+    """
+
+    url: sa.URL
+    optuna: BaseStorage
+    engine: sa.Engine
+    patience: float
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the named lock, against every other process on this database.
+
+        The lock is freed when its holder dies. On SQLite one lock file serves all names.
+        """
+        if self.url.get_backend_name() == "sqlite":
+            with filelock.FileLock(f"{self.url.database}.lock"):
+                yield
+            return
+        key = sa.func.hashtextextended(f"tuneoff:{name}", 0)
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            # Polling holds no connection while waiting, so that 200 workers need few.
+            while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))):
+                connection.close()
+                time.sleep(random.uniform(0.01, 0.1))
+                connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                yield
+            finally:
+                with connection:
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+
+    def patiently(self, action: Callable[[], T]) -> T:
+        """Do something that may be done twice, again and again while the database is away.
+
+        Raises:
+            StorageOutage: it stayed away for longer than ``patience`` seconds.
+        """
+        waited, pause = 0.0, 0.05
+        while True:
+            try:
+                return action()
+            except OUTAGES as error:
+                if waited >= self.patience:
+                    raise StorageOutage(
+                        f"the database {self} could not be reached for {waited:.0f} s "
+                        f"({_reason(error)}); start the worker again when it is back"
+                    ) from None
+                log.warning("database %s: %s; trying again", self, _reason(error))
+                time.sleep(pause * random.uniform(0.5, 1.5))
+                waited += pause
+                pause = min(pause * 2, 15.0)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.optuna.remove_session()
+        self.engine.dispose()
+
+
+def open_database(
+    url: str, *, create: bool = False, patience: float = PATIENCE_SECONDS
+) -> Database:
+    """Open the database behind a URL, making both schemas first if asked to.
+
+    Args:
+        url: "sqlite:///FILE" or "postgresql://USER:PASSWORD@HOST/DATABASE".
+        create: make what is missing; safe when many processes do so at once.
+        patience: see Database.
+
+    Raises:
+        StorageError: a bad URL, a database out of reach, one without our tables, or one that
+            another version of tuneoff wrote. The password is never part of the message.
+    """
+    parsed = _parse(url)
+    shown = parsed.render_as_string(hide_password=True)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    if sqlite:
+        file = Path(parsed.database or "")
+        if not create and not file.exists():
+            raise StorageError(f"{shown}: there is no such file; run `tuneoff create` first")
+        if not file.parent.is_dir():
+            raise StorageError(f"{shown}: the folder {file.parent} does not exist; make it first")
+    try:
+        if create:
+            _make_schema(parsed)
+        storage = RDBStorage(
+            parsed.render_as_string(hide_password=False),
+            engine_kwargs=_engine_options(parsed),
+            skip_compatibility_check=not create,
+            skip_table_creation=True,
+        )
+        with storage.engine.connect() as connection:
+            found = connection.scalar(sa.select(version_table.c.version))
+    except (sa.exc.ProgrammingError, sa.exc.OperationalError, sa.exc.DatabaseError) as error:
+        if "tuneoff_schema" in str(error):
+            raise StorageError(f"{shown}: holds no tuneoff study; run `tuneoff create`") from None
+        raise StorageError(f"{shown}: cannot be used ({_reason(error)}); {_mend(sqlite)}") from None
+    except (StorageInternalError, RuntimeError) as error:
+        raise StorageError(f"{shown}: cannot be used ({_reason(error)}); {_mend(sqlite)}") from None
+    if found != SCHEMA_VERSION:
+        age = "an older" if found is None or found < SCHEMA_VERSION else "a newer"
+        raise StorageError(
+            f"{shown}: was written by {age} tuneoff (schema {found}, this one has "
+            f"{SCHEMA_VERSION}); use that version, or another database"
+        )
+    return Database(parsed, optuna.storages.get_storage(storage), storage.engine, patience)
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+    except (sa.exc.ArgumentError, ValueError):
+        raise StorageError(
+            "the storage URL cannot be read; write it as sqlite:///FILE or "
+            "postgresql://USER:PASSWORD@HOST/DATABASE"
+        ) from None
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise StorageError("sqlite in memory cannot be shared; write sqlite:///FILE")
+        return parsed
+    if backend in ("postgresql", "postgres"):
+        try:
+            import psycopg  # noqa: F401
+        except ImportError:
+            raise StorageError(
+                'Postgres needs its driver; install it with pip install "tuneoff[postgres]"'
+            ) from None
+        return parsed.set(drivername="postgresql+psycopg")
+    raise StorageError(f"{backend} databases are not supported; use sqlite:/// or postgresql://")
+
+
+def _engine_options(url: sa.URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": 60}}
+    return {
+        "pool_size": 1,
+        "max_overflow": 2,
+        "connect_args": {"options": "-c timezone=UTC", "connect_timeout": 10},
+    }
+
+
+def _make_schema(url: sa.URL) -> None:
+    engine = sa.create_engine(url, **_engine_options(url))
+    plain = url.render_as_string(hide_password=False)
+    try:
+        with engine.connect() as connection, _schema_lock(connection):
+            if url.get_backend_name() == "sqlite":
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            # Optuna creates its tables when a storage is made; on an empty database sixteen at
+            # once crash (tests/contract), so only the holder of the lock does.
+            RDBStorage(plain, engine_kwargs=_engine_options(url)).engine.dispose()
+            with engine.begin() as writer:
+                metadata.create_all(writer)
+                if writer.scalar(sa.select(sa.func.count()).select_from(version_table)) == 0:
+                    writer.execute(version_table.insert().values(version=SCHEMA_VERSION))
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _schema_lock(connection: sa.Connection) -> Iterator[None]:
+    if connection.dialect.name == "sqlite":
+        with filelock.FileLock(f"{connection.engine.url.database}.lock"):
+            yield
+    else:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(sa.select(sa.func.pg_advisory_lock(7_813_320_177)))
+        try:
+            yield
+        finally:
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(7_813_320_177)))
+
+
+def _reason(error: BaseException) -> str:
+    """The driver's own first line, which names no password."""
+    root: BaseException = error
+    while isinstance(root, StorageInternalError) and root.__cause__ is not None:
+        root = root.__cause__
+    text = str(getattr(root, "orig", None) or root).strip()
+    return text.splitlines()[0] if text else type(root).__name__
+
+
+def _mend(sqlite: bool) -> str:
+    return "check the file" if sqlite else "check the address, the user and that it runs"

@@ -1,0 +1,323 @@
+"""A study and its groups: created once, opened with checks.
+
+A group is one Optuna study: NAME/ARM/REPEAT for each arm and repeat, NAME/full for full training
+and NAME/ensemble for the ensemble's members.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy as sa
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial
+
+from search.arms import build_policy, queue_policy
+from search.errors import SpecError, StudyError
+from search.policies.base import Policy
+from search.space import SearchSpace
+from search.spec import StudySpec
+from search.storage import Database, db_now, metadata
+from trainer.contract import HyperParams, Recipe, RunSeed, Task
+
+studies_table = sa.Table(
+    "tuneoff_studies",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("uid", sa.String(16), nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("draining", sa.Boolean, nullable=False),
+)
+_t = studies_table.c
+
+# User attributes of promoted trials.
+CHANGES = "recipe changes"  # fields of the short trial's recipe that differ
+SEED = "seed"  # [study, trial, replica]
+
+FULL_RUN = 1_000_000
+"""RunSeed.trial of full training: far from every search trial's, so that streams differ."""
+MEMBER_RUN = 2_000_000
+"""RunSeed.trial of the first ensemble member."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One Optuna study and the policy that feeds it.
+
+    Attributes:
+        name: of the Optuna study.
+        kind: "arm", "full" or "ensemble".
+        arm, repeat: of an arm; "full" and "ensemble" have their kind's name, and 0.
+        budget: epochs; None for promoted trials, which are all run.
+    """
+
+    name: str
+    kind: Literal["arm", "full", "ensemble"]
+    arm: str
+    repeat: int
+    budget: int | None
+    policy: Policy = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training one trial takes."""
+
+    recipe: Recipe
+    params: HyperParams
+    seed: RunSeed
+
+
+@dataclass(frozen=True)
+class Study:
+    """An existing study.
+
+    Attributes:
+        uid: a random name of this very study; another of the same name has another.
+        task: the data as it was when the study was created.
+        work: the folder for checkpoints and packed data.
+    """
+
+    database: Database
+    spec: StudySpec
+    uid: str
+    task: Task
+    work: Path
+
+    @property
+    def name(self) -> str:
+        """The study file's name."""
+        return self.spec.name
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """What is searched."""
+        return SearchSpace.of(self.spec)
+
+    @cached_property
+    def arms(self) -> tuple[Group, ...]:
+        """The arms' groups, repeat by repeat, so that repeats finish together."""
+        return tuple(
+            Group(
+                f"{self.name}/{arm}/{repeat}",
+                "arm",
+                arm,
+                repeat,
+                self.spec.budget.epochs,
+                build_policy(self.spec, self.space, arm, repeat),
+            )
+            for repeat in range(self.spec.repeats)
+            for arm in self.spec.arms
+        )
+
+    @cached_property
+    def full(self) -> Group:
+        """Full training."""
+        return self._queue("full")
+
+    @cached_property
+    def ensemble(self) -> Group:
+        """The ensemble's members."""
+        return self._queue("ensemble")
+
+    def _queue(self, kind: Literal["full", "ensemble"]) -> Group:
+        policy = queue_policy(self.spec.trial.epochs)
+        return Group(f"{self.name}/{kind}", kind, kind, 0, None, policy)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Every group."""
+        return (*self.arms, self.full, self.ensemble)
+
+    @cached_property
+    def _optuna_studies(self) -> dict[str, tuple[optuna.Study, int]]:
+        return {}
+
+    def _open(self, group: Group) -> tuple[optuna.Study, int]:
+        if group.name not in self._optuna_studies:
+            storage = self.database.optuna
+            opened = optuna.load_study(study_name=group.name, storage=storage)
+            number = storage.get_study_id_from_name(group.name)
+            self._optuna_studies[group.name] = opened, number
+        return self._optuna_studies[group.name]
+
+    def optuna_study(self, group: Group) -> optuna.Study:
+        """A group's Optuna study."""
+        return self._open(group)[0]
+
+    def trials(self, group: Group) -> tuple[FrozenTrial, ...]:
+        """A group's trials, by number. Not copies: do not change them."""
+        _, study_id = self._open(group)
+        return tuple(self.database.optuna.get_all_trials(study_id, deepcopy=False))
+
+    def trial_id(self, group: Group, number: int) -> int:
+        """The storage's id of a trial."""
+        _, study_id = self._open(group)
+        return self.database.optuna.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    def add_trial(self, group: Group, trial: FrozenTrial) -> FrozenTrial:
+        """Store a new trial whole, in one transaction, and read it back with its number."""
+        _, study_id = self._open(group)
+        trial_id = self.database.optuna.create_new_trial(study_id, template_trial=trial)
+        return self.database.optuna.get_trial(trial_id)
+
+    def run_of(self, group: Group, trial: FrozenTrial) -> Run:
+        """What training this trial takes."""
+        recipe, params = self.space.apply(self.spec.recipe(), trial.params)
+        # What [promote] or a member states for itself beats a searched value.
+        recipe = recipe.override(trial.user_attrs.get(CHANGES, {}))
+        if SEED in trial.user_attrs:
+            return Run(recipe, params, RunSeed(*trial.user_attrs[SEED]))
+        return Run(recipe, params, RunSeed(self.spec.seed, trial.number, group.repeat))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this study's checkpoints, logs and report."""
+        return self.work / f"{self.name}-{self.uid}"
+
+    def checkpoints(self, group: Group, trial: FrozenTrial) -> Path:
+        """The folder of a trial's checkpoints."""
+        inner = Path(group.arm, str(group.repeat)) if group.kind == "arm" else Path(group.kind)
+        return self.folder / inner / f"{trial.number:05d}"
+
+    def is_draining(self) -> bool:
+        """True if workers were asked to finish what they have and leave."""
+        query = sa.select(_t.draining).where(_t.name == self.name)
+        with self.database.engine.connect() as connection:
+            return bool(connection.scalar(query))
+
+    def drain(self, on: bool) -> None:
+        """Ask workers to finish what they have and leave, or take that back."""
+        change = studies_table.update().where(_t.name == self.name).values(draining=on)
+        with self.database.engine.begin() as connection:
+            connection.execute(change)
+
+
+def read_study_file(path: Path, changes: Sequence[str] = ()) -> StudySpec:
+    """A study file, checked with its search space (SpecError otherwise)."""
+    spec = StudySpec.load(path, changes)
+    try:
+        SearchSpace.of(spec)
+    except ValueError as error:
+        raise SpecError(f"{path}: {error}") from None
+    return spec
+
+
+def preflight(spec: StudySpec, check: Callable[[Recipe], Task]) -> Task:
+    """Make sure that every recipe of a study can be trained, before anything is written.
+
+    Args:
+        check: as ``Trainer.check``, whose errors pass through.
+    """
+    recipes = [spec.recipe()]
+    if spec.promote:
+        recipes += [spec.full_recipe(), *spec.member_recipes()]
+    tasks = [check(recipe) for recipe in dict.fromkeys(recipes)]
+    return tasks[0]
+
+
+def create_study(database: Database, spec: StudySpec, task: Task, work: Path) -> Study:
+    """Make a study, or open the one that is there if the file has not changed.
+
+    Args:
+        task: what ``preflight`` said of the data.
+
+    Raises:
+        StudyError: the study exists and the file differs from what it was created with, or the
+            data have changed since.
+    """
+    with database.lock("create"):
+        row = _find(database, spec.name)
+        if row is None:
+            _write(database, spec, task)
+    if row is None:
+        return open_study(database, spec.name, work)
+    found = _read(row)
+    if differences := found.differences(spec):
+        raise StudyError(
+            f"study {spec.name} exists and its file has changed: in the study {differences[0]}"
+            f"{f' (and {len(differences) - 1} more)' if len(differences) > 1 else ''}; "
+            "put the file back, or give the study another name"
+        )
+    study = open_study(database, spec.name, work)
+    check_data(study, task)
+    # Where the data lie and how patient we are may change; workers read both from the database.
+    change = studies_table.update().where(_t.name == spec.name)
+    with database.engine.begin() as connection:
+        connection.execute(change.values(spec=spec.model_dump_json()))
+    return open_study(database, spec.name, work)
+
+
+def check_data(study: Study, task: Task) -> None:
+    """Make sure that the data are those of the study's creation (StudyError otherwise)."""
+    if task.digest != study.task.digest:
+        raise StudyError(
+            f"study {study.name}: the images are not those that it was created with "
+            f"(digest {task.digest[:12]}, not {study.task.digest[:12]}); check data.path"
+        )
+
+
+def open_study(database: Database, name: str, work: Path) -> Study:
+    """Open a study by name.
+
+    Raises:
+        StudyError: there is none of that name.
+    """
+    row = _find(database, name)
+    if row is None:
+        others = ", ".join(study_names(database)) or "none yet"
+        raise StudyError(
+            f"there is no study {name} in {database} (it has: {others}); run `tuneoff create`"
+        )
+    stored = json.loads(row["task"])
+    task = Task(tuple(stored["classes"]), stored["sizes"], stored["digest"])
+    return Study(database, _read(row), row["uid"], task, work)
+
+
+def study_names(database: Database) -> list[str]:
+    """The names of all studies."""
+    with database.engine.connect() as connection:
+        return list(connection.scalars(sa.select(_t.name).order_by(_t.created)))
+
+
+def _find(database: Database, name: str) -> Mapping[str, Any] | None:
+    with database.engine.connect() as connection:
+        row = connection.execute(sa.select(studies_table).where(_t.name == name)).one_or_none()
+    return None if row is None else dict(row._mapping)
+
+
+def _read(row: Mapping[str, Any]) -> StudySpec:
+    return StudySpec.parse(json.loads(row["spec"]), f"stored study {row['name']}")
+
+
+def _write(database: Database, spec: StudySpec, task: Task) -> None:
+    names = [f"{spec.name}/{arm}/{r}" for arm in spec.arms for r in range(spec.repeats)]
+    for name in (*names, f"{spec.name}/full", f"{spec.name}/ensemble"):
+        study = optuna.create_study(
+            study_name=name, storage=database.optuna, direction="minimize", load_if_exists=True
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(["validation error"])
+    # Ours comes last: a study whose creation was cut off is created again, from where it was.
+    with database.engine.begin() as connection:
+        connection.execute(
+            studies_table.insert().values(
+                name=spec.name,
+                uid=secrets.token_hex(4),
+                spec=spec.model_dump_json(),
+                task=json.dumps(asdict(task)),
+                created=db_now(),
+                draining=False,
+            )
+        )

@@ -1,0 +1,246 @@
+"""Run one claimed trial: train, report, decide, tell."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from optuna.trial import TrialState
+
+from search import attempts
+from search.claim import Claim, fail, history, standing, tell
+from search.errors import LeaseLost, StorageOutage
+from search.policies.base import Decision
+from search.study import Run, Study
+from trainer.contract import EpochRecord, Split, Trainer
+from trainer.errors import CheckpointError, DataError, Diverged, Interrupted, ModelError
+
+log = logging.getLogger(__name__)
+
+# User attributes of trials.
+DIVERGED = "diverged in epoch"
+TEST_ERROR = "test error"
+ENVIRONMENT = "environment"
+RECIPE = "recipe"
+
+
+@dataclass(frozen=True)
+class Completed:
+    """Trained to its last epoch, with this validation error."""
+
+    error: float
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Pruned or paused by the policy."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The loss became non-finite in this epoch."""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """Stopped from outside, to be continued; ``fatal`` if this worker cannot go on at all."""
+
+    reason: str
+    fatal: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The trainer raised what it should not: this attempt failed."""
+
+    reason: str
+
+
+Outcome = Completed | Stopped | Divergence | Interruption | Failure
+
+
+def run_trial(study: Study, claim: Claim, trainer: Trainer, stop: Callable[[], bool]) -> Outcome:
+    """Train a claimed trial until it ends or is stopped, and record how it ended.
+
+    Args:
+        stop: True once this worker was asked to leave.
+
+    Raises:
+        LeaseLost: another worker took the trial over; nothing more was written.
+        StorageOutage: the database stayed away for too long.
+    """
+    run = study.run_of(claim.group, claim.trial)
+    run = replace(run, recipe=trainer.resolve(run.recipe))
+    try:
+        outcome = _train(study, claim, run, trainer, stop)
+        if isinstance(outcome, Completed) and claim.group.kind != "arm":
+            _evaluate(study, claim, run, trainer)
+    except Diverged as error:
+        outcome = Divergence(error.epoch)
+    except Interrupted as error:
+        outcome = Interruption(str(error))
+    except (CheckpointError, DataError, ModelError) as error:
+        # No fault of these parameters: the trial can go on where the fault is mended.
+        outcome = Interruption(str(error), fatal=error)
+    except (LeaseLost, StorageOutage):
+        raise
+    except Exception as error:
+        log.exception("%s#%d: the trainer failed", claim.group.name, claim.trial.number)
+        outcome = Failure(f"{type(error).__name__}: {error}".splitlines()[0])
+    study.database.patiently(lambda: _record(study, claim, outcome))
+    return outcome
+
+
+class _Tick:
+    """Keeps the lease while epochs last, and hears of the wish to stop."""
+
+    def __init__(self, study: Study, claim: Claim, stop: Callable[[], bool]) -> None:
+        self._study, self._claim, self._stop = study, claim, stop
+        self._every = min(study.spec.workers.grace_seconds / 10, 15.0)
+        self._last = time.monotonic()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._last > self._every:
+            database = self._study.database
+            database.patiently(lambda: attempts.touch(database, self._claim.attempt))
+            self._last = time.monotonic()
+        return self._stop()
+
+
+def _train(
+    study: Study, claim: Claim, run: Run, trainer: Trainer, stop: Callable[[], bool]
+) -> Outcome:
+    folder = study.checkpoints(claim.group, claim.trial)
+    tick = _Tick(study, claim, stop)
+    records = trainer.train(run.recipe, run.params, run.seed, folder, tick)
+    resumed, trained, seconds = 0, 0, 0.0
+    with closing(records):
+        for record in records:
+            if record.replayed:
+                resumed = record.epoch
+            else:
+                if trained == 0:
+                    _enter(study, claim, resumed)
+                trained += 1
+                seconds += record.seconds
+                _progress(study, claim, trained, seconds)
+            _report(study, claim, record)
+            if record.epoch == run.recipe.epochs:
+                if trained == 0:
+                    _enter(study, claim, resumed)
+                return Completed(record.validation_error)
+            # What was reported before this attempt was decided before it.
+            if record.epoch > claim.attempt.from_epoch or not record.replayed:
+                decision = _decide(study, claim)
+                if decision is not Decision.CONTINUE:
+                    return Stopped(decision)
+            if record.epoch >= claim.attempt.until_epoch:
+                return Stopped(Decision.PAUSE)
+    raise RuntimeError(f"the trainer ended before epoch {run.recipe.epochs} of its recipe")
+
+
+def _enter(study: Study, claim: Claim, resumed: int) -> None:
+    database = study.database
+    database.patiently(
+        lambda: attempts.resumed_from(database, claim.attempt, resumed, claim.before)
+    )
+
+
+def _progress(study: Study, claim: Claim, epochs: int, seconds: float) -> None:
+    database = study.database
+    database.patiently(lambda: attempts.progress(database, claim.attempt, epochs, seconds))
+
+
+def _report(study: Study, claim: Claim, record: EpochRecord) -> None:
+    """Store an epoch's validation error, unless an earlier attempt has."""
+
+    def store() -> None:
+        storage = study.database.optuna
+        trial_id = study.trial_id(claim.group, claim.trial.number)
+        if record.epoch not in storage.get_trial(trial_id).intermediate_values:
+            storage.set_trial_intermediate_value(trial_id, record.epoch, record.validation_error)
+
+    study.database.patiently(store)
+
+
+def _decide(study: Study, claim: Claim) -> Decision:
+    if claim.group.kind != "arm":
+        return Decision.CONTINUE
+
+    def ask() -> Decision:
+        now = standing(study, claim.group)
+        trial = now.trials[claim.trial.number]
+        return claim.group.policy.after(history(study, claim.group, now), trial)
+
+    return study.database.patiently(ask)
+
+
+def _evaluate(study: Study, claim: Claim, run: Run, trainer: Trainer) -> None:
+    """Score a promoted model on validation and, once, on the test split; keep the scores."""
+    folder = study.checkpoints(claim.group, claim.trial)
+    notes: dict[str, Any] = {ENVIRONMENT: dict(trainer.describe()), RECIPE: run.recipe.to_dict()}
+    splits: tuple[Split, ...] = ("validation", "test")
+    for split in splits:
+        if study.task.sizes.get(split, 0):
+            scores = trainer.evaluate(run.recipe, folder, split)
+            temporary = folder / f".{split}.npz"
+            with temporary.open("wb") as file:
+                np.savez(file, logits=scores.logits, labels=scores.labels)
+            temporary.replace(folder / f"{split}.npz")
+            if split == "test":
+                notes[TEST_ERROR] = scores.error
+
+    def store() -> None:
+        attempts.touch(study.database, claim.attempt)
+        trial_id = study.trial_id(claim.group, claim.trial.number)
+        for name, value in notes.items():
+            study.database.optuna.set_trial_user_attr(trial_id, name, value)
+
+    study.database.patiently(store)
+
+
+def _record(study: Study, claim: Claim, outcome: Outcome) -> None:
+    """Tell Optuna and close the attempt, as one step under the group's lock.
+
+    The attempt's token is checked first, so that only the owner of the trial tells.
+    """
+    database, group, trial = study.database, claim.group, claim.trial
+    with database.lock(group.name):
+        attempts.touch(database, claim.attempt)
+        if isinstance(outcome, Completed):
+            tell(study, group, trial, TrialState.COMPLETE, outcome.error)
+            attempts.close(database, claim.attempt, "finished")
+        elif isinstance(outcome, Divergence):
+            storage, trial_id = database.optuna, study.trial_id(group, trial.number)
+            chance = study.task.chance_error
+            storage.set_trial_user_attr(trial_id, DIVERGED, outcome.epoch)
+            storage.set_trial_intermediate_value(trial_id, outcome.epoch, chance)
+            tell(study, group, trial, TrialState.COMPLETE, chance)
+            attempts.close(database, claim.attempt, "finished", f"diverged in {outcome.epoch}")
+        elif isinstance(outcome, Stopped) and outcome.decision is Decision.PRUNE:
+            tell(study, group, trial, TrialState.PRUNED)
+            attempts.close(database, claim.attempt, "pruned")
+        elif isinstance(outcome, Stopped):
+            attempts.close(database, claim.attempt, "paused")
+        elif isinstance(outcome, Interruption):
+            attempts.close(database, claim.attempt, "released", outcome.reason)
+        else:
+            failures = standing(study, group).failures(trial) + 1
+            if failures >= study.spec.workers.max_attempts:
+                fail(study, group, trial, f"{failures} attempts failed; last: {outcome.reason}")
+            attempts.close(database, claim.attempt, "failed", outcome.reason)
+    ended = isinstance(outcome, Completed | Divergence) or (
+        isinstance(outcome, Stopped) and outcome.decision is Decision.PRUNE
+    )
+    if ended and group.kind == "arm":
+        shutil.rmtree(study.checkpoints(group, trial), ignore_errors=True)

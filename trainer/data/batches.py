@@ -1,0 +1,112 @@
+"""Batches made on the device from images that live there: gathered, mirrored, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from trainer.data.packed import Pack
+
+# torchvision's ImageNet statistics, of channels scaled to 0..1: what the pretrained models saw.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resident:
+    """A pack on the device.
+
+    Attributes:
+        images: uint8 tensor of shape (images, height, width, 3).
+        labels: int64 tensor of shape (images,).
+        image_size: side in pixels to which batches are scaled; None keeps the stored size.
+    """
+
+    images: Tensor
+    labels: Tensor
+    image_size: int | None = None
+
+
+def resident(pack: Pack, image_size: int | None, device: torch.device) -> Resident:
+    """Moves a pack to the device. On the CPU this copies nothing: the memory map is used."""
+    return Resident(
+        torch.from_numpy(pack.images).to(device),
+        torch.from_numpy(pack.labels).to(device),
+        image_size,
+    )
+
+
+def count(images: int, batch_size: int) -> int:
+    """Batches in an epoch. A last batch of one image is left out: batch normalisation cannot
+    train on it where the feature map is 1 x 1."""
+    return images // batch_size + (images % batch_size > 1)
+
+
+def training_batches(
+    data: Resident,
+    order: NDArray[np.int64],
+    flips: NDArray[np.bool_] | None,
+    batch_size: int,
+    start: int = 0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """An epoch's batches, from number ``start`` on.
+
+    Args:
+        data: the images.
+        order: indices of the epoch's images, in the order of training, shape (images,).
+        flips: which of ``order`` to mirror, shape (images,); None for none.
+        batch_size: images in a batch; the last may be smaller, see ``count``.
+        start: batches to leave out at the front, to resume in mid-epoch.
+
+    Yields:
+        Normalised float32 images of shape (batch, 3, height, width) in channels_last memory
+        format, and int64 labels of shape (batch,).
+    """
+    for number in range(start, count(len(order), batch_size)):
+        part = slice(number * batch_size, (number + 1) * batch_size)
+        chosen, mirrored = order[part], 0
+        if flips is not None:
+            # Mirrored images first, so that one flip of a slice mirrors them all. The order
+            # within a batch changes nothing.
+            chosen = np.concatenate([chosen[flips[part]], chosen[~flips[part]]])
+            mirrored = int(flips[part].sum())
+        yield gather(data, chosen, mirrored)
+
+
+def gather(data: Resident, chosen: NDArray[np.int64], mirrored: int = 0) -> tuple[Tensor, Tensor]:
+    """One batch, as ``training_batches`` yields it; its first ``mirrored`` images are flipped."""
+    index = torch.from_numpy(chosen).to(data.images.device, non_blocking=True)
+    images = data.images.index_select(0, index)
+    if mirrored:
+        images[:mirrored] = images[:mirrored].flip(2)
+    return normalise(images, data.image_size), data.labels[index]
+
+
+def normalise(images: Tensor, image_size: int | None) -> Tensor:
+    """Stored pixels as a model's input.
+
+    Args:
+        images: uint8 tensor of shape (batch, height, width, 3).
+        image_size: side to which they are scaled (bilinear; antialiased where they shrink).
+
+    Returns:
+        float32 tensor of shape (batch, 3, side, side), channels_last: (x / 255 - MEAN) / STD.
+    """
+    count, height, width, _ = images.shape
+    # Constants for a whole row of pixels: with the three of one pixel alone, PyTorch's inner loop
+    # is three steps long and takes six times as long on the CPU.
+    scale = torch.tensor([1 / (255 * s) for s in STD], device=images.device).repeat(width)
+    shift = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)], device=images.device)
+    rows = images.view(count, height, width * 3).float()
+    rows = torch.addcmul(shift.repeat(width), rows, scale)
+    batch = rows.view(count, height, width, 3).permute(0, 3, 1, 2)
+    if image_size is None or batch.shape[2:] == (image_size, image_size):
+        return batch
+    shrinks = image_size < max(batch.shape[2:])
+    return interpolate(batch, (image_size, image_size), mode="bilinear", antialias=shrinks)

@@ -1,0 +1,425 @@
+"""The data sets by name: which files they hold, their labels, and how they are split."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer import seeding
+from trainer.contract import DataSource, Split
+from trainer.data import decode, packed
+from trainer.data.files import Files, open_files
+from trainer.data.packed import Pack, PackWriter
+from trainer.errors import DataError
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with (images decoded, images in all)."""
+
+TEST_SHARE = 0.2
+_TEST_SEED = 0
+_PROGRESS_EVERY = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One image of a data set, not yet decoded."""
+
+    name: str
+    label: int
+    test: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Every image of a data set with its label."""
+
+    classes: tuple[str, ...]
+    images: tuple[Listed, ...]
+
+
+def load(source: DataSource, cache: Path, progress: Progress | None = None) -> Pack:
+    """The decoded images of a data set, from the cache where they are there.
+
+    Args:
+        source: which data set; ``validation`` and ``split_seed`` play no part here.
+        cache: folder that keeps decoded images.
+        progress: told how decoding goes.
+
+    Raises:
+        DataError: the data set is missing, damaged or not what it says it is.
+    """
+    return _REGISTRY[source.name](source, cache, progress)
+
+
+def splits(pack: Pack, source: DataSource) -> dict[Split, NDArray[np.int64]]:
+    """Indices into the pack of each split; validation is carved out of train by class.
+
+    Returns:
+        Sorted int64 arrays that together name each image once. "test" may be empty.
+
+    Raises:
+        DataError: train or validation would be empty.
+    """
+    rest = np.flatnonzero(~pack.test)
+    labels = pack.labels[rest]
+    carved = stratified(labels, source.validation, "validation", source.split_seed)
+    found: dict[Split, NDArray[np.int64]] = {
+        "train": rest[~carved],
+        "validation": rest[carved],
+        "test": np.flatnonzero(pack.test),
+    }
+    counts = np.bincount(pack.labels[found["train"]], minlength=len(pack.classes))
+    if not counts.all():
+        name = pack.classes[int(counts.argmin())]
+        raise DataError(f"class {name} has no training images; add some or remove the class")
+    for split, chosen in found.items():
+        if len(chosen) < 2 and split != "test":
+            raise DataError(
+                f"the {split} split has {len(chosen)} images; add images or change validation "
+                f"= {source.validation}"
+            )
+    return found
+
+
+def stratified(labels: NDArray[np.int64], share: float, *stream: int | str) -> NDArray[np.bool_]:
+    """Marks a random share of each class.
+
+    A class of n images gives round(share * n) of them, but at least one and never all; a class
+    of one image gives none.
+
+    Args:
+        labels: shape (images,).
+        share: 0 to 1.
+        stream: names the random stream, see ``seeding.words``.
+
+    Returns:
+        bool array of shape (images,).
+    """
+    chosen = np.zeros(len(labels), dtype=np.bool_)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        order = seeding.permutation(len(members), *stream, int(label))
+        chosen[members[order[:count]]] = True
+    return chosen
+
+
+def _digits(source: DataSource, cache: Path, progress: Progress | None) -> Pack:
+    classes = tuple("0123456789")
+
+    def build(writer: PackWriter) -> None:
+        from sklearn.datasets import load_digits  # half a second that other data sets do not pay
+
+        bunch = load_digits()
+        grey = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+        labels = bunch.target.astype(np.int64)
+        test = stratified(labels, TEST_SHARE, "digits-test", _TEST_SEED)
+        for image, label, is_test in zip(grey, labels, test, strict=True):
+            writer.add(np.repeat(image[:, :, None], 3, axis=2), int(label), bool(is_test))
+
+    return packed.load_or_build(cache, f"digits-{packed.FORMAT}", classes, build)
+
+
+def _tiny_imagenet(source: DataSource, cache: Path, progress: Progress | None) -> Pack:
+    files, root = _tiny_root(_path(source))
+    return _pack_files(source, files, _list_tiny_imagenet(files, root), cache, progress)
+
+
+def _folder(source: DataSource, cache: Path, progress: Progress | None) -> Pack:
+    files = open_files(_path(source))
+    return _pack_files(source, files, _list_folder(files), cache, progress)
+
+
+_REGISTRY: Mapping[str, Callable[[DataSource, Path, Progress | None], Pack]] = {
+    "digits": _digits,
+    "tiny-imagenet": _tiny_imagenet,
+    "folder": _folder,
+}
+
+
+def _path(source: DataSource) -> Path:
+    return Path(source.path or "").expanduser()
+
+
+def _tiny_root(path: Path) -> tuple[Files, str]:
+    # A folder may be given by its parent, which may hold anything else: do not walk that.
+    inner = path / "tiny-imagenet-200"
+    files = open_files(inner if inner.is_dir() else path)
+    roots = [name.removesuffix("wnids.txt") for name in files.names if _is_wnids(name)]
+    if not roots:
+        raise DataError(
+            f"{path} has no wnids.txt: it is not Tiny ImageNet; give the official "
+            'tiny-imagenet-200.zip or its folder, or use data name = "folder"'
+        )
+    return files, min(roots, key=len)
+
+
+def _is_wnids(name: str) -> bool:
+    return PurePosixPath(name).name == "wnids.txt"
+
+
+def _list_tiny_imagenet(files: Files, root: str) -> Listing:
+    classes = tuple(_text(files, f"{root}wnids.txt").split())
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise DataError(f"{files.where}: wnids.txt must name at least two classes, each once")
+    label = {name: number for number, name in enumerate(classes)}
+
+    images = []
+    counts: Counter[str] = Counter()
+    for name in _images_below(files, f"{root}train/"):
+        wnid = name.removeprefix(f"{root}train/").split("/")[0]
+        if wnid not in label:
+            raise DataError(f"{files.where}: train class {wnid} is not in wnids.txt")
+        counts[wnid] += 1
+        images.append(Listed(name, label[wnid], test=False))
+    for wnid in classes:
+        if not counts[wnid]:
+            raise DataError(f"{files.where}: class {wnid} has no training images; fetch it again")
+
+    val = _images_below(files, f"{root}val/")
+    annotated = _annotations(files, f"{root}val/val_annotations.txt") if val else {}
+    for name in val:
+        found = annotated.get(PurePosixPath(name).name)
+        if found not in label:
+            raise DataError(
+                f"{files.where}: val_annotations.txt gives {name} no class of wnids.txt; "
+                "fetch it again"
+            )
+        images.append(Listed(name, label[found], test=True))
+    return Listing(classes, tuple(images))
+
+
+def _annotations(files: Files, name: str) -> dict[str, str]:
+    if name not in files.names:
+        raise DataError(f"{files.where} has no {name}, so its val images have no labels")
+    rows = [line.split("\t") for line in _text(files, name).splitlines() if line.strip()]
+    return {row[0]: row[1].strip() for row in rows if len(row) > 1}
+
+
+def _list_folder(files: Files) -> Listing:
+    root = _common_root(files)
+    names = [name.removeprefix(root) for name in files.names if name.startswith(root)]
+    tops = {name.split("/")[0] for name in names if "/" in name}
+    if "train" not in tops:
+        return _carve_test(files, root)
+    train = _classes_below(files, f"{root}train/")
+    test_name = next((name for name in ("test", "val") if name in tops), None)
+    test = _classes_below(files, f"{root}{test_name}/") if test_name else {}
+    classes = _class_names(files, train)
+    images = [Listed(n, classes.index(c), test=False) for c in classes for n in train[c]]
+    for name, members in test.items():
+        if name not in train:
+            raise DataError(
+                f"{files.where}: class {name} is in {test_name}/ but not in train/; "
+                "remove it or add training images"
+            )
+        images += [Listed(member, classes.index(name), test=True) for member in members]
+    return Listing(classes, tuple(images))
+
+
+def _carve_test(files: Files, root: str) -> Listing:
+    found = _classes_below(files, root)
+    classes = _class_names(files, found)
+    names = [name for c in classes for name in found[c]]
+    labels = np.repeat(np.arange(len(classes)), [len(found[c]) for c in classes])
+    test = stratified(labels, TEST_SHARE, "folder-test", _TEST_SEED)
+    rows = zip(names, labels, test, strict=True)
+    return Listing(classes, tuple(Listed(n, int(la), bool(t)) for n, la, t in rows))
+
+
+def _classes_below(files: Files, root: str) -> dict[str, list[str]]:
+    """The images in each class folder below ``root``."""
+    found: dict[str, list[str]] = {}
+    for name in files.names:
+        inside = name.removeprefix(root)
+        if name.startswith(root) and "/" in inside:
+            members = found.setdefault(inside.split("/")[0], [])
+            if _is_image(name):
+                members.append(name)
+    for folder in files.folders:
+        inside = folder.removeprefix(root)
+        if folder.startswith(root) and inside and "/" not in inside:
+            found.setdefault(inside, [])
+    for name, members in found.items():
+        if not members:
+            raise DataError(
+                f"{files.where}: class folder {root}{name} has no images; add some or remove it"
+            )
+    return found
+
+
+def _class_names(files: Files, found: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    if len(found) < 2:
+        raise DataError(
+            f"{files.where} has {len(found)} class folders with images; it needs at least two, "
+            "as in CLASS/image.jpg or train/CLASS/image.jpg"
+        )
+    return tuple(sorted(found))
+
+
+def _common_root(files: Files) -> str:
+    """The folders that hold everything else, such as the one at the top of most zip files."""
+    root = ""
+    while True:
+        tops = {name.removeprefix(root).split("/")[0] for name in files.names}
+        top = f"{root}{next(iter(tops))}/" if len(tops) == 1 else ""
+        if not top or tops == {"train"} or not all(name.startswith(top) for name in files.names):
+            return root
+        root = top
+
+
+def _pack_files(
+    source: DataSource, files: Files, listing: Listing, cache: Path, progress: Progress | None
+) -> Pack:
+    # Everything that changes the pixels or which images there are; the split is not among them.
+    resized = source.image_size if source.name == "folder" else None
+    parts = (packed.FORMAT, source.name, files.identity, source.corrupt, resized)
+    key = f"{source.name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}"
+
+    def build(writer: PackWriter) -> None:
+        size = _stored_size(source, files, listing)
+        for image, pixels in _decoded(source, files, listing.images, progress):
+            if source.name == "folder":
+                pixels = decode.fit(pixels, *size)
+            elif pixels.shape[:2] != size:
+                raise DataError(
+                    f"{files.where}: {image.name} has {pixels.shape[1]} x {pixels.shape[0]} "
+                    f"pixels, others {size[1]} x {size[0]}; fetch it again"
+                )
+            writer.add(pixels, image.label, image.test)
+
+    return packed.load_or_build(cache, key, listing.classes, build)
+
+
+def _stored_size(source: DataSource, files: Files, listing: Listing) -> tuple[int, int]:
+    """(height, width) in which images are kept: their own if it is the same for all."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for image in listing.images:
+        try:
+            sizes[decode.size(files.read(image.name))] += 1
+        except decode.CannotDecodeError:
+            continue  # reported, or skipped, when its turn to be decoded comes
+        if source.name == "tiny-imagenet":
+            break
+    if not sizes:
+        raise DataError(f"{files.where}: {listing.images[0].name} is not an image; none is")
+    if len(sizes) == 1:
+        height, width = next(iter(sizes))
+        if height == width or source.image_size is None:
+            return height, width
+    if source.image_size is None:
+        (a, b), (c, d) = [size for size, _ in sizes.most_common(2)]
+        raise DataError(
+            f"{files.where} has images of different sizes, such as {b} x {a} and {d} x {c} "
+            "pixels; set image_size"
+        )
+    return source.image_size, source.image_size
+
+
+def _decoded(
+    source: DataSource, files: Files, images: Sequence[Listed], progress: Progress | None
+) -> Iterator[tuple[Listed, decode.Pixels]]:
+    skipped: list[str] = []
+    for done, image in enumerate(images):
+        if progress and done % _PROGRESS_EVERY == 0:
+            progress(done, len(images))
+        try:
+            pixels = decode.decode(files.read(image.name))
+        except decode.CannotDecodeError as error:
+            if source.corrupt == "refuse":
+                raise DataError(
+                    f"{files.where}: {image.name} cannot be decoded ({error}); mend or remove it, "
+                    'or set corrupt = "skip"'
+                ) from error
+            skipped.append(image.name)
+            continue
+        yield image, pixels
+    if progress:
+        progress(len(images), len(images))
+    if skipped:
+        log.warning(
+            "%s: %d of %d images cannot be decoded and are left out; the first is %s",
+            files.where,
+            len(skipped),
+            len(images),
+            skipped[0],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """Images to predict.
+
+    Attributes:
+        names: file names, in natural order (test_2 before test_10).
+        images: yields uint8 arrays of shape (height, width, 3), in the order of ``names``.
+    """
+
+    names: tuple[str, ...]
+    images: Callable[[], Iterator[decode.Pixels]]
+
+
+def unlabelled(path: Path) -> Unlabelled:
+    """The images to predict at a path.
+
+    Args:
+        path: an image, a folder or zip file of images, or Tiny ImageNet (zip file or
+            folder), of which these are the official test images.
+
+    Raises:
+        DataError: there are no images, or (from ``images``) one cannot be decoded.
+    """
+    if path.is_file() and _is_image(path.name):
+        return Unlabelled((path.name,), lambda: iter([_decode_or_refuse(path.read_bytes(), path)]))
+    inner = path / "tiny-imagenet-200"
+    files = open_files(inner if inner.is_dir() else path)
+    names = [name for name in files.names if _is_image(name)]
+    roots = [name.removesuffix("wnids.txt") for name in files.names if _is_wnids(name)]
+    if roots:
+        test = f"{min(roots, key=len)}test/"
+        names = [name for name in names if name.startswith(test)]
+    if not names:
+        raise DataError(f"{path} has no images to predict; give a folder that has some")
+    names.sort(key=_natural)
+
+    def images() -> Iterator[decode.Pixels]:
+        for name in names:
+            yield _decode_or_refuse(files.read(name), f"{files.where}: {name}")
+
+    return Unlabelled(tuple(names), images)
+
+
+def _decode_or_refuse(encoded: bytes, name: object) -> decode.Pixels:
+    try:
+        return decode.decode(encoded)
+    except decode.CannotDecodeError as error:
+        raise DataError(f"{name} cannot be decoded ({error}); mend or remove it") from error
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"([0-9]+)", name)]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(decode.EXTENSIONS)
+
+
+def _images_below(files: Files, root: str) -> list[str]:
+    return [name for name in files.names if name.startswith(root) and _is_image(name)]
+
+
+def _text(files: Files, name: str) -> str:
+    try:
+        return files.read(name).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{files.where}: {name} is not text; fetch it again") from error

@@ -1,0 +1,149 @@
+"""A folder or a zip file as one read-only tree of named files; nothing is ever extracted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from trainer.errors import DataError
+
+# No single image or list comes near this; a member that does is a decompression bomb.
+LARGEST_FILE = 256 * 2**20
+
+
+class Files(Protocol):
+    """Named files that can be read."""
+
+    @property
+    def where(self) -> str:
+        """The folder or zip file, for messages."""
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever a file is added, removed or written; cheap."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Relative paths with forward slashes, sorted."""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Relative paths of the folders, empty ones too, sorted."""
+
+    def read(self, name: str) -> bytes:
+        """One file's bytes (DataError if they cannot be had)."""
+
+
+class Folder:
+    """The files below a folder. Hidden files and folders (a leading dot) are left out."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.where = str(root)
+        names: list[str] = []
+        folders: list[str] = []
+        digest = hashlib.sha256(str(root.resolve()).encode())
+        for folder, inside, files in os.walk(root):
+            inside[:] = sorted(name for name in inside if not name.startswith("."))
+            folders += [Path(folder, name).relative_to(root).as_posix() for name in inside]
+            for file in sorted(name for name in files if not name.startswith(".")):
+                path = Path(folder, file)
+                name = path.relative_to(root).as_posix()
+                try:
+                    stat = path.stat()
+                except OSError as error:
+                    raise DataError(f"{path} cannot be read ({error.strerror})") from error
+                digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+                names.append(name)
+        self.names = tuple(sorted(names))
+        self.folders = tuple(sorted(folders))
+        self.identity = digest.hexdigest()
+
+    def read(self, name: str) -> bytes:
+        path = self._root / name
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror})") from error
+
+
+class Zip:
+    """The members of a zip file, read straight out of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path)
+        try:
+            stat = path.stat()
+            self._zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise DataError(_not_a_zip(path)) from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror})") from error
+        identity = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+        self.identity = hashlib.sha256(identity.encode()).hexdigest()
+        members = [member for member in self._zip.infolist() if not member.is_dir()]
+        for member in self._zip.infolist():
+            _refuse_unsafe(path, member)
+        self.names = tuple(sorted(m.filename for m in members if not _is_hidden(m.filename)))
+        parents = {p.as_posix() for name in self.names for p in PurePosixPath(name).parents}
+        empty = {m.filename.rstrip("/") for m in self._zip.infolist() if m.is_dir()}
+        self.folders = tuple(sorted((parents | empty) - {"."}))
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._zip.read(name)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise DataError(f"{self.where} is damaged at {name}; fetch it again") from error
+        except (RuntimeError, NotImplementedError) as error:
+            raise DataError(
+                f"{self.where}: {name} is encrypted or packed in an unknown way; "
+                "pack it again with a plain zip"
+            ) from error
+        except OSError as error:
+            raise DataError(f"{self.where} cannot be read ({error})") from error
+
+
+def open_files(path: Path) -> Files:
+    """The files of a folder or of a zip file.
+
+    Raises:
+        DataError: there is nothing there, or it is neither, or the zip file is unsafe.
+    """
+    if path.is_dir():
+        return Folder(path)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; check the data path")
+    return Zip(path)
+
+
+def _is_hidden(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") for part in parts) or "__MACOSX" in parts
+
+
+def _refuse_unsafe(path: Path, member: zipfile.ZipInfo) -> None:
+    # orig_filename: ZipInfo.filename has already lost backslashes and anything after a NUL.
+    for name in (member.filename, member.orig_filename):
+        parts = name.replace("\\", "/").split("/")
+        if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name:
+            raise DataError(
+                f"{path} has a member named {name!r}, which points outside of it; "
+                "do not use this file"
+            )
+    if member.file_size > LARGEST_FILE:
+        raise DataError(
+            f"{path}: {member.filename} would unpack to {member.file_size:,} bytes, above the "
+            f"limit of {LARGEST_FILE:,}; this is not an image data set"
+        )
+
+
+def _not_a_zip(path: Path) -> str:
+    with path.open("rb") as file:
+        starts_as_zip = file.read(4) == b"PK\x03\x04"
+    if starts_as_zip:
+        return f"{path} is a damaged or incomplete zip file; fetch it again"
+    return f"{path} is neither a folder nor a zip file"

@@ -1,0 +1,270 @@
+"""The models by name, their pretrained weights, and a head for the classes at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import urllib.error
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torchvision import models as zoo
+
+from trainer.contract import Recipe
+from trainer.errors import ModelError
+
+# The paper's weights (2017). torchvision's DEFAULT is V2 for ResNet50 and deeper.
+IMAGENET_WEIGHTS: Mapping[str, Any] = {
+    "resnet18": zoo.ResNet18_Weights.IMAGENET1K_V1,
+    "resnet34": zoo.ResNet34_Weights.IMAGENET1K_V1,
+    "resnet50": zoo.ResNet50_Weights.IMAGENET1K_V1,
+    "resnet101": zoo.ResNet101_Weights.IMAGENET1K_V1,
+    "resnet152": zoo.ResNet152_Weights.IMAGENET1K_V1,
+    "densenet121": zoo.DenseNet121_Weights.IMAGENET1K_V1,
+}
+
+# DenseNet's published weights carry names from before torch 0.4 ("denselayer1.norm.1.weight").
+_OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
+
+
+def build(recipe: Recipe, classes: int, seed: int) -> nn.Module:
+    """The recipe's model on the CPU, its weights loaded and its head made for ``classes``.
+
+    Args:
+        recipe: gives ``model`` and ``weights``.
+        classes: number of outputs.
+        seed: of whatever is initialised at random: all of it, or just a new head.
+
+    Returns:
+        A module that maps float (batch, 3, height, width) to (batch, classes).
+
+    Raises:
+        ModelError: the weights are missing, damaged or do not fit.
+    """
+    # torch and torchvision initialise from the global generator: lend it ours.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if recipe.weights == "none":
+            return _bare(recipe.model, classes)
+        state = _weights(recipe)
+        model = _bare(recipe.model, _outputs(recipe, state))
+        _require_fit(recipe, model, state)
+        model.load_state_dict(state, strict=False)
+        if recipe.weights == "imagenet" or _head(model).out_features != classes:
+            _replace_head(model, classes)
+        return model
+
+
+def check(recipe: Recipe) -> None:
+    """Makes sure that ``build`` will work, fetching ImageNet weights if need be.
+
+    Cheap: shapes are compared on a model without memory.
+
+    Raises:
+        ModelError: the weights are missing, damaged or do not fit.
+    """
+    if recipe.weights == "none":
+        return
+    state = _weights(recipe)
+    with torch.device("meta"):
+        model = _bare(recipe.model, _outputs(recipe, state))
+    _require_fit(recipe, model, state)
+
+
+def _bare(name: str, classes: int) -> nn.Module:
+    if name in IMAGENET_WEIGHTS:
+        return cast(nn.Module, zoo.get_model(name, weights=None, num_classes=classes))
+    return _PROXIES[name](classes)
+
+
+def _head_name(model: nn.Module) -> str:
+    return "classifier" if isinstance(model, zoo.DenseNet) else "fc"
+
+
+def _head(model: nn.Module) -> nn.Linear:
+    return cast(nn.Linear, getattr(model, _head_name(model)))
+
+
+def _replace_head(model: nn.Module, classes: int) -> None:
+    setattr(model, _head_name(model), nn.Linear(_head(model).in_features, classes))
+
+
+def _outputs(recipe: Recipe, state: Mapping[str, Tensor]) -> int:
+    """Classes of the head in a state dict."""
+    name = "classifier.weight" if recipe.model == "densenet121" else "fc.weight"
+    if name not in state or state[name].ndim != 2:
+        raise ModelError(f"{recipe.weights} has no head {name}: it is not a {recipe.model}")
+    return len(state[name])
+
+
+def _require_fit(recipe: Recipe, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    wanted = model.state_dict()
+    for name, tensor in wanted.items():
+        # Weights from before torch 0.4.1 have no such counters, and nothing depends on them.
+        if name.endswith("num_batches_tracked"):
+            continue
+        if name not in state:
+            raise ModelError(f"{recipe.weights} lacks {name}: it is not a {recipe.model}")
+        if state[name].shape != tensor.shape:
+            raise ModelError(
+                f"{recipe.weights}: {name} has shape {tuple(state[name].shape)} where "
+                f"{recipe.model} has {tuple(tensor.shape)}; use weights of this model"
+            )
+    for name in state:
+        if name not in wanted:
+            raise ModelError(f"{recipe.weights} has {name}, which {recipe.model} has not")
+
+
+def _weights(recipe: Recipe) -> Mapping[str, Tensor]:
+    if recipe.weights != "imagenet":
+        return _read_state(Path(recipe.weights).expanduser())
+    if recipe.model not in IMAGENET_WEIGHTS:
+        raise ModelError(
+            f'there are no ImageNet weights for model {recipe.model!r}; set weights = "none" '
+            f"or use one of: {', '.join(IMAGENET_WEIGHTS)}"
+        )
+    return _read_state(_imagenet_file(str(IMAGENET_WEIGHTS[recipe.model].url)))
+
+
+def _read_state(path: Path) -> Mapping[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ModelError(f"weights file {path} does not exist; check the path") from error
+    except OSError as error:
+        raise ModelError(f"weights file {path} cannot be read ({error.strerror})") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path} is damaged or not a state dict; save one with torch.save(model.state_dict())"
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ModelError(
+            f"{path} is not a state dict; save one with torch.save(model.state_dict())"
+        )
+    return OrderedDict((_OLD_DENSENET_NAME.sub(r"\1\2", name), t) for name, t in state.items())
+
+
+def _imagenet_file(url: str) -> Path:
+    """The weights' file in torch's cache (TORCH_HOME), fetched if missing, its hash checked."""
+    name = url.rsplit("/", 1)[-1]
+    path = Path(torch.hub.get_dir(), "checkpoints", name)
+    prefix = Path(name).stem.rsplit("-", 1)[-1]
+    if not path.exists():
+        _download(url, path, prefix)
+    # torch.hub trusts whatever lies in its cache.
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(prefix):
+        raise ModelError(
+            f"{path} is damaged or another file: its SHA-256 starts with {found[: len(prefix)]}, "
+            f"not {prefix}; remove it and start again"
+        )
+    return path
+
+
+def _download(url: str, path: Path, prefix: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                torch.hub.download_url_to_file(url, str(path), prefix, progress=False)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        reason = getattr(error, "reason", error)
+        raise ModelError(
+            f"{url} cannot be fetched ({reason}); fetch it elsewhere and put it at {path}"
+        ) from error
+
+
+def _conv_bn(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class Proxy(nn.Module):
+    """A plain net of three convolutions, about 76,000 parameters, for images of 8 to 32 px."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *(_conv_bn(3, 32), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
+            *(_conv_bn(32, 64), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
+            *(_conv_bn(64, 96), nn.ReLU(inplace=True)),
+        )
+        self.fc = nn.Linear(96, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float (batch, 3, height, width) to (batch, classes)."""
+        return cast(Tensor, self.fc(self.features(images).mean((2, 3))))
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = _conv_bn(inputs, outputs, stride=stride)
+        self.second = _conv_bn(outputs, outputs)
+        self.shortcut = nn.Identity() if inputs == outputs else _conv_bn(inputs, outputs, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.second(self.first(x).relu())
+        return cast(Tensor, (inner + self.shortcut(x)).relu())
+
+
+class ResidualProxy(nn.Module):
+    """Three residual blocks after He et al. 2016, about 80,000 parameters."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *(_conv_bn(3, 16), nn.ReLU(inplace=True)),
+            _ResidualBlock(16, 16, 1),
+            _ResidualBlock(16, 32, 2),
+            _ResidualBlock(32, 60, 2),
+        )
+        self.fc = nn.Linear(60, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float (batch, 3, height, width) to (batch, classes)."""
+        return cast(Tensor, self.fc(self.features(images).mean((2, 3))))
+
+
+class _DenseLayer(nn.Module):
+    def __init__(self, inputs: int, growth: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(inputs)
+        self.conv = nn.Conv2d(inputs, growth, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.conv(self.norm(x).relu())], 1)
+
+
+class DenseProxy(nn.Module):
+    """Dense blocks of two, three and three layers after Huang et al. 2017, about 80,000
+    parameters."""
+
+    def __init__(self, classes: int, growth: int = 16) -> None:
+        super().__init__()
+        width = 16
+        parts: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False)]
+        for layers in (2, 3, 3):
+            if len(parts) > 1:
+                parts += [nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.AvgPool2d(2)]
+            for _ in range(layers):
+                parts.append(_DenseLayer(width, growth))
+                width += growth
+        parts += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        self.features = nn.Sequential(*parts)
+        self.fc = nn.Linear(width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float (batch, 3, height, width) to (batch, classes)."""
+        return cast(Tensor, self.fc(self.features(images).mean((2, 3))))
+
+
+_PROXIES = {"proxy": Proxy, "proxy-residual": ResidualProxy, "proxy-dense": DenseProxy}
