@@ -155,27 +155,38 @@ def open_database(
     try:
         if create:
             _make_schema(parsed)
-        storage = RDBStorage(
-            parsed.render_as_string(hide_password=False),
-            engine_kwargs=_engine_options(parsed),
-            skip_compatibility_check=not create,
-            skip_table_creation=True,
-        )
-        with storage.engine.connect() as connection:
-            found = connection.scalar(sa.select(version_table.c.version))
-    except (sa.exc.ProgrammingError, sa.exc.OperationalError, sa.exc.DatabaseError) as error:
-        if "tuneoff_schema" in str(error):
-            raise StorageError(f"{shown}: holds no tuneoff study; run `tuneoff create`") from None
+        found = _schema_version(parsed)
+    except sa.exc.DBAPIError as error:
         raise StorageError(f"{shown}: cannot be used ({_reason(error)}); {_mend(sqlite)}") from None
-    except (StorageInternalError, RuntimeError) as error:
-        raise StorageError(f"{shown}: cannot be used ({_reason(error)}); {_mend(sqlite)}") from None
+    if found is None:
+        raise StorageError(f"{shown}: holds no tuneoff study; run `tuneoff create` first")
     if found != SCHEMA_VERSION:
-        age = "an older" if found is None or found < SCHEMA_VERSION else "a newer"
+        age = "an older" if found < SCHEMA_VERSION else "a newer"
         raise StorageError(
             f"{shown}: was written by {age} tuneoff (schema {found}, this one has "
             f"{SCHEMA_VERSION}); use that version, or another database"
         )
+    try:
+        storage = RDBStorage(
+            parsed.render_as_string(hide_password=False),
+            engine_kwargs=_engine_options(parsed),
+            skip_table_creation=True,
+        )
+    except (StorageInternalError, RuntimeError) as error:
+        raise StorageError(f"{shown}: cannot be used ({_reason(error)}); {_mend(sqlite)}") from None
     return Database(parsed, optuna.storages.get_storage(storage), storage.engine, patience)
+
+
+def _schema_version(url: sa.URL) -> int | None:
+    """The version of our tables; None if they are not there. A database out of reach raises."""
+    engine = sa.create_engine(url, **_engine_options(url))
+    try:
+        with engine.connect() as connection:
+            if not sa.inspect(connection).has_table(version_table.name):
+                return None
+            return connection.scalar(sa.select(version_table.c.version))
+    finally:
+        engine.dispose()
 
 
 def _parse(url: str) -> sa.URL:

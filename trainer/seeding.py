@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ def words(count: int, *parts: int | str) -> NDArray[np.uint64]:
     Returns:
         uint64 array of shape (count,).
     """
-    name = "/".join(f"{type(part).__name__}:{part}" for part in parts)
-    entropy = int.from_bytes(hashlib.sha256(name.encode()).digest(), "little")
+    name = json.dumps(parts).encode()
+    entropy = int.from_bytes(hashlib.sha256(name).digest(), "little")
     return np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(count)
 
 

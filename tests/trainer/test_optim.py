@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer import optim
@@ -73,6 +73,7 @@ def test_warm_up_rises_linearly_to_the_rate(schedule: str) -> None:
     assert rates[15] == pytest.approx(0.5)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(SCHEDULES),
     st.integers(1, 12),

@@ -1,0 +1,87 @@
+"""Batches: the right images, in order, normalised, never one alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.data import batches
+from trainer.data.batches import Resident
+
+
+def make(count: int, size: int = 8) -> Resident:
+    """Images of random pixels, image i labelled i."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, size, size, 3)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return Resident(images, torch.arange(count))
+
+
+def test_normalised_as_torchvision_does() -> None:
+    data = make(3)
+    images, _ = batches.gather(data, np.array([2, 0]))
+    mean, std = torch.tensor(batches.MEAN), torch.tensor(batches.STD)
+    expected = ((data.images[[2, 0]].double() / 255 - mean) / std).permute(0, 3, 1, 2)
+    assert torch.allclose(images.double(), expected, atol=1e-5)
+    assert images.dtype == torch.float32
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_flips_mirror_the_chosen_images_only() -> None:
+    data = make(10)
+    order = np.arange(10)[::-1].copy()
+    flips = np.arange(10) % 3 == 0
+    plain = {
+        int(label): image
+        for images, labels in batches.training_batches(data, order, None, 4)
+        for image, label in zip(images, labels, strict=True)
+    }
+    flipped = dict(zip(order.tolist(), flips.tolist(), strict=True))
+    for images, labels in batches.training_batches(data, order, flips, 4):
+        for image, label in zip(images, labels.tolist(), strict=True):
+            expected = plain[label].flip(2) if flipped[label] else plain[label]
+            assert torch.equal(image, expected)
+
+
+def test_stored_images_are_never_changed() -> None:
+    data = make(10)
+    before = data.images.clone()
+    list(batches.training_batches(data, np.arange(10), np.ones(10, dtype=bool), 3))
+    assert torch.equal(data.images, before)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 70), st.integers(2, 20), st.integers(0, 40))
+def test_any_start_gives_the_rest_of_the_epoch(count: int, size: int, start: int) -> None:
+    data = make(count, 2)
+    order = np.random.default_rng(count).permutation(count)
+    flips = np.random.default_rng(size).random(count) < 0.5
+    whole = list(batches.training_batches(data, order, flips, size))
+    rest = list(batches.training_batches(data, order, flips, size, start))
+    assert len(whole) == batches.count(count, size)
+    assert len(rest) == max(0, len(whole) - start)
+    for (a, la), (b, lb) in zip(whole[start:], rest, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(la, lb)
+    sizes = [len(labels) for _, labels in whole]
+    assert all(size > 1 for size in sizes)
+    assert count - sum(sizes) == (count % size == 1)
+    seen = torch.cat([labels for _, labels in whole]).tolist() if whole else []
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize("size", [4, 8, 12, 20])
+def test_scaled_on_the_device(size: int) -> None:
+    images = torch.full((2, 8, 8, 3), 100, dtype=torch.uint8)
+    scaled = batches.normalise(images, size)
+    assert scaled.shape == (2, 3, size, size)
+    assert torch.allclose(scaled, batches.normalise(images, None)[:, :, :1, :1], atol=1e-5)
+
+
+def test_a_rectangle_becomes_a_square() -> None:
+    images = torch.zeros(1, 6, 10, 3, dtype=torch.uint8)
+    assert batches.normalise(images, None).shape == (1, 3, 6, 10)
+    assert batches.normalise(images, 8).shape == (1, 3, 8, 8)
