@@ -15,9 +15,9 @@ seeds = st.builds(
 
 
 def test_words_stay_the_same_across_versions() -> None:
-    assert seeding.words(2, "a", 1).tolist() == [3967116453041497250, 14143371302508330393]
-    assert seeding.order(RunSeed(1, 2, 3), 1, 6).tolist() == [5, 1, 4, 3, 2, 0]
-    assert seeding.torch_seed(RunSeed(), "init") == 4195480989021364903
+    assert seeding.words(2, "a", 1).tolist() == [4867368785623261978, 5633227388416697582]
+    assert seeding.order(RunSeed(1, 2, 3), 1, 6).tolist() == [3, 5, 4, 0, 2, 1]
+    assert seeding.torch_seed(RunSeed(), "init") == 3620453926642485863
 
 
 @settings(deadline=None)

@@ -1,0 +1,186 @@
+"""Checkpoints: whole or not there, the newest good one, and a full disk."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer import checkpoint
+from trainer.checkpoint import Checkpoint
+from trainer.errors import CheckpointError
+
+RUN = {"recipe": {"model": "proxy"}, "seed": {"study": 0}}
+
+
+def make(epoch: int, batch: int = 0, **more: Any) -> Checkpoint:
+    values: dict[str, Any] = {
+        "run": RUN,
+        "about": {"classes": ("a", "b"), "size": (8, 8)},
+        "model": {"weight": torch.full((3,), float(epoch))},
+        "optimizer": {},
+        "schedule": {"best": float("inf")},
+        "epoch": epoch,
+        "batch": batch,
+        "loss_sum": 0.1,
+        "images_seen": 4,
+        "seconds": 1.5,
+        "records": [{"epoch": e + 1} for e in range(epoch)],
+    }
+    return Checkpoint(**{**values, **more})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    saved = make(3, 7)
+    checkpoint.save(tmp_path, saved)
+    found = checkpoint.load_newest(tmp_path, RUN)
+    assert found is not None
+    assert torch.equal(found.model["weight"], saved.model["weight"])
+    for name in ("run", "about", "schedule", "epoch", "batch", "loss_sum", "records", "seconds"):
+        assert getattr(found, name) == getattr(saved, name)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    assert checkpoint.load_newest(tmp_path, RUN) is None
+    assert checkpoint.load_newest(tmp_path / "missing", RUN) is None
+
+
+def test_the_two_newest_are_kept(tmp_path: Path) -> None:
+    for epoch, batch in ((1, 0), (1, 5), (2, 0), (10, 0)):
+        checkpoint.save(tmp_path / "deep" / "er", make(epoch, batch))
+    assert names(tmp_path / "deep" / "er") == ["000002-00000000.ckpt", "000010-00000000.ckpt"]
+
+
+def test_progress_decides_which_is_newest(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, make(2))
+    checkpoint.save(tmp_path, make(2, 30))
+    found = checkpoint.load_newest(tmp_path, RUN)
+    assert found is not None
+    assert (found.epoch, found.batch) == (2, 30)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "cut-in-header", "empty", "junk"])
+def test_a_damaged_one_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    checkpoint.save(tmp_path, make(1))
+    path = checkpoint.save(tmp_path, make(2))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1 if damage == "flip" else 0
+    kept = {"cut": len(content) - 1, "cut-in-header": 40, "empty": 0}.get(damage, len(content))
+    path.write_bytes(b"junk" * 100 if damage == "junk" else content[:kept])
+    with caplog.at_level(logging.WARNING):
+        found = checkpoint.load_newest(tmp_path, RUN)
+    assert found is not None
+    assert found.epoch == 1
+    (message,) = caplog.messages
+    assert message.startswith(f"checkpoint {path} is left out")
+    assert message.endswith("the previous one, 000001-00000000.ckpt, is used")
+
+
+def test_all_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint.save(tmp_path, make(1)).write_bytes(b"")
+    assert checkpoint.load_newest(tmp_path, RUN) is None
+    assert caplog.messages[0].endswith("there is no other")
+
+
+def test_one_of_another_run_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint.save(tmp_path, make(4, run={**RUN, "seed": {"study": 9}}))
+    assert checkpoint.load_newest(tmp_path, RUN) is None
+    assert "it is of a run with another seed" in caplog.messages[0]
+    found = checkpoint.load_newest(tmp_path, {"recipe": RUN["recipe"]})
+    assert found is not None
+
+
+def test_one_of_another_run_is_moved_out_of_the_way_by_the_next_save(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, make(4, run={}))
+    checkpoint.save(tmp_path, make(1))
+    assert names(tmp_path) == ["000001-00000000.ckpt", "000004-00000000.unused"]
+
+
+def test_one_of_another_version_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = checkpoint.save(tmp_path, make(1))
+    buffer = io.BytesIO()
+    torch.save({"epoch": 1}, buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest().encode()
+    path.write_bytes(b"tuneoff-checkpoint 1 " + digest + b"\n" + buffer.getvalue())
+    assert checkpoint.load_newest(tmp_path, RUN) is None
+    assert "another version wrote it" in caplog.messages[0]
+
+
+def test_strangers_are_neither_read_nor_removed(tmp_path: Path) -> None:
+    for name in ("notes.txt", "model.ckpt", "best-model.ckpt"):
+        (tmp_path / name).write_text("mine")
+    for epoch in (1, 2, 3):
+        checkpoint.save(tmp_path, make(epoch))
+    assert len(names(tmp_path)) == 3 + 2
+    assert checkpoint.load_newest(tmp_path, RUN) is not None
+
+
+@pytest.mark.parametrize(
+    ("number", "start"),
+    [
+        (errno.ENOSPC, "no space for a checkpoint in"),
+        (errno.EDQUOT, "no space for a checkpoint in"),
+        (errno.EIO, "a checkpoint cannot be written to"),
+    ],
+)
+def test_a_failed_write_is_one_line_and_leaves_the_rest_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, start: str
+) -> None:
+    checkpoint.save(tmp_path, make(3))
+
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(CheckpointError) as caught:
+            checkpoint.save(tmp_path, make(4))
+    message = str(caught.value)
+    assert message.startswith(start)
+    assert message.endswith("start again: the run goes on from epoch 4")
+    assert "\n" not in message
+    assert names(tmp_path) == ["000003-00000000.ckpt"]
+    assert checkpoint.load_newest(tmp_path, RUN) is not None
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written to .* from epoch 1$"):
+        checkpoint.save(tmp_path / "file" / "folder", make(1))
+
+
+def test_a_file_half_written_is_never_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(tmp_path, make(1))
+
+    def die(descriptor: int) -> None:
+        raise KeyboardInterrupt  # as a kill would: no clean-up that we wrote runs
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", die)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(tmp_path, make(2))
+    assert names(tmp_path) == ["000001-00000000.ckpt", "000002-00000000.tmp"]
+    found = checkpoint.load_newest(tmp_path, RUN)
+    assert found is not None
+    assert found.epoch == 1
+    checkpoint.save(tmp_path, make(3))
+    assert names(tmp_path) == ["000001-00000000.ckpt", "000003-00000000.ckpt"]

@@ -1,0 +1,217 @@
+"""Models by name, weights from files and from torch's cache, and heads."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from trainer import models
+from trainer.contract import MODELS, Recipe
+from trainer.errors import ModelError
+
+PROXIES = ("proxy", "proxy-residual", "proxy-dense")
+
+
+def recipe(model: str, weights: object = "none") -> Recipe:
+    return Recipe(model=model, weights=str(weights))
+
+
+@pytest.fixture(scope="module")
+def resnet18() -> Mapping[str, torch.Tensor]:
+    """A state dict with the published one's names and shapes."""
+    return models.build(recipe("resnet18"), 1000, seed=1).state_dict()
+
+
+@pytest.fixture
+def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of torch's; returns the folder of its weights files."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def save_with_hash(folder: Path, name: str, state: Mapping[str, Any]) -> Path:
+    """Saves weights as the model zoo names them, NAME-SHA256PREFIX.pth."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "temporary"
+    torch.save(state, path)
+    prefix = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    return path.rename(folder / f"{name}-{prefix}.pth")
+
+
+def pin(monkeypatch: pytest.MonkeyPatch, model: str, url: str) -> None:
+    """Makes ``url`` the address of a model's ImageNet weights."""
+    pinned = {**models.IMAGENET_WEIGHTS, model: SimpleNamespace(url=url)}
+    monkeypatch.setattr(models, "IMAGENET_WEIGHTS", pinned)
+
+
+@pytest.mark.parametrize("model", PROXIES)
+@pytest.mark.parametrize("size", [8, 9, 32])
+def test_proxies_are_small_and_map_images_to_classes(model: str, size: int) -> None:
+    net = models.build(recipe(model), 7, seed=0)
+    assert 60_000 < sum(p.numel() for p in net.parameters()) < 100_000
+    assert net(torch.rand(2, 3, size, size)).shape == (2, 7)
+
+
+def test_every_model_can_be_checked() -> None:
+    for name in MODELS:
+        models.check(recipe(name))
+    with torch.device("meta"):
+        for name in MODELS:
+            assert models._head(models._bare(name, 7)).out_features == 7
+
+
+def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone() -> None:
+    before = torch.random.get_rng_state()
+    a, b, c = (models.build(recipe("proxy"), 3, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(a.fc.weight, b.fc.weight)  # type: ignore[union-attr,arg-type]
+    assert not torch.equal(a.fc.weight, c.fc.weight)  # type: ignore[union-attr,arg-type]
+
+
+def test_pinned_weights_are_the_papers() -> None:
+    assert {str(weights) for weights in models.IMAGENET_WEIGHTS.values()} == {
+        f"{name}_Weights.IMAGENET1K_V1"
+        for name in ("ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152", "DenseNet121")
+    }
+
+
+@pytest.mark.parametrize("model", PROXIES)
+def test_file_with_the_same_head_is_taken_whole(tmp_path: Path, model: str) -> None:
+    saved = models.build(recipe(model), 5, seed=1).state_dict()
+    torch.save(saved, tmp_path / "weights.pt")
+    models.check(recipe(model, tmp_path / "weights.pt"))
+    loaded = models.build(recipe(model, tmp_path / "weights.pt"), 5, seed=2).state_dict()
+    assert all(torch.equal(loaded[name], saved[name]) for name in saved)
+
+
+def test_file_with_another_head_gets_a_new_one(
+    tmp_path: Path, resnet18: Mapping[str, torch.Tensor]
+) -> None:
+    torch.save(resnet18, tmp_path / "weights.pt")
+    net = models.build(recipe("resnet18", tmp_path / "weights.pt"), 20, seed=2)
+    state = net.state_dict()
+    assert state["fc.weight"].shape == (20, 512)
+    assert all(torch.equal(state[n], resnet18[n]) for n in resnet18 if not n.startswith("fc."))
+
+
+def test_densenet_with_the_zoos_old_names(tmp_path: Path) -> None:
+    saved = models.build(recipe("densenet121"), 6, seed=1).state_dict()
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name): tensor
+        for name, tensor in saved.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    path = tmp_path / "weights.pt"
+    torch.save(old, path)
+    models.check(recipe("densenet121", path))
+    loaded = models.build(recipe("densenet121", path), 6, seed=2).state_dict()
+    assert all(torch.equal(loaded[name], saved[name]) for name in saved)
+    new_head = models.build(recipe("densenet121", path), 4, seed=2)
+    assert isinstance(new_head.classifier, nn.Linear)
+    assert new_head.classifier.out_features == 4
+
+
+def refused(tried: Recipe, match: str) -> None:
+    for attempt in (lambda: models.check(tried), lambda: models.build(tried, 5, 0)):
+        with pytest.raises(ModelError, match=match) as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+
+
+def test_weights_that_do_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    state = dict(models.build(recipe("proxy"), 5, seed=1).state_dict())
+    torch.save({**state, "features.1.bias": torch.zeros(3)}, path)
+    refused(recipe("proxy", path), r"has features\.1\.bias, which proxy has not")
+    torch.save({**state, "features.0.0.weight": torch.zeros(8, 3, 3, 3)}, path)
+    refused(
+        recipe("proxy", path),
+        r"features\.0\.0\.weight has shape \(8, 3, 3, 3\) where proxy has \(32, 3, 3, 3\)",
+    )
+    del state["features.0.0.weight"]
+    torch.save(state, path)
+    refused(recipe("proxy", path), r"lacks features\.0\.0\.weight: it is not a proxy")
+    torch.save({}, path)
+    refused(recipe("densenet121", path), r"has no head classifier\.weight")
+
+
+def test_files_that_are_no_state_dict(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    refused(recipe("proxy", path), r"weights\.pt does not exist; check the path")
+    path.write_bytes(b"junk")
+    refused(recipe("proxy", path), "is damaged or not a state dict")
+    torch.save({"epoch": 1}, path)
+    refused(recipe("proxy", path), "is not a state dict")
+    torch.save(models.build(recipe("proxy"), 5, 0), path)  # pickled code: never run it
+    refused(recipe("proxy", path), "is damaged or not a state dict")
+    refused(recipe("proxy", tmp_path), "cannot be read")
+
+
+def test_proxies_have_no_imagenet_weights() -> None:
+    refused(recipe("proxy", "imagenet"), "no ImageNet weights for model 'proxy'; set weights")
+
+
+def test_imagenet_weights_from_the_cache_with_a_new_head(
+    torch_home: Path, monkeypatch: pytest.MonkeyPatch, resnet18: Mapping[str, torch.Tensor]
+) -> None:
+    path = save_with_hash(torch_home, "resnet18", resnet18)
+    pin(monkeypatch, "resnet18", f"https://example.invalid/{path.name}")
+    models.check(recipe("resnet18", "imagenet"))
+    state = models.build(recipe("resnet18", "imagenet"), 20, seed=0).state_dict()
+    assert state["fc.weight"].shape == (20, 512)
+    assert torch.equal(state["conv1.weight"], resnet18["conv1.weight"])
+    thousand = models.build(recipe("resnet18", "imagenet"), 1000, seed=0).state_dict()
+    assert not torch.equal(thousand["fc.weight"], resnet18["fc.weight"])
+
+
+def test_imagenet_weights_are_fetched_once(
+    torch_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    resnet18: Mapping[str, torch.Tensor],
+) -> None:
+    there = save_with_hash(tmp_path / "server", "resnet18", resnet18)
+    pin(monkeypatch, "resnet18", there.as_uri())
+    models.check(recipe("resnet18", "imagenet"))
+    assert (torch_home / there.name).read_bytes() == there.read_bytes()
+    there.unlink()
+    models.check(recipe("resnet18", "imagenet"))
+
+
+def test_offline_names_the_file_and_where_to_put_it(
+    torch_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(monkeypatch, "resnet18", (tmp_path / "nowhere" / "resnet18-f37072fd.pth").as_uri())
+    place = torch_home / "resnet18-f37072fd.pth"
+    refused(recipe("resnet18", "imagenet"), rf"cannot be fetched .* and put it at {place}")
+
+
+def test_a_cached_file_with_another_hash_is_refused(
+    torch_home: Path, resnet18: Mapping[str, torch.Tensor]
+) -> None:
+    torch.save(resnet18, torch_home / "resnet18-f37072fd.pth")
+    refused(
+        recipe("resnet18", "imagenet"),
+        r"resnet18-f37072fd\.pth is damaged or another file: .* not f37072fd; remove it",
+    )
+
+
+def test_a_download_with_another_hash_is_refused(
+    torch_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = tmp_path / "resnet18-f37072fd.pth"
+    server.write_bytes(b"junk")
+    pin(monkeypatch, "resnet18", server.as_uri())
+    refused(recipe("resnet18", "imagenet"), "cannot be fetched")
+    assert not (torch_home / server.name).exists()
