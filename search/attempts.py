@@ -7,6 +7,7 @@ database's clock, in seconds since 1970 UTC.
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 import sqlalchemy as sa
 
 from search.errors import LeaseLost
@@ -63,9 +63,9 @@ class Worker:
     @classmethod
     def here(cls, device: str) -> Worker:
         """This process."""
-        me = psutil.Process()
-        process = f"{_machine()}/{me.pid}/{me.create_time():.2f}" if _machine() else ""
-        return cls(f"{socket.gethostname()}/{me.pid}", process, device)
+        pid = os.getpid()
+        process = f"{_machine()}/{pid}/{_started(pid)}" if _machine() else ""
+        return cls(f"{socket.gethostname()}/{pid}", process, device)
 
 
 @cache
@@ -84,11 +84,21 @@ def process_is_gone(process: str) -> bool:
     machine, _, pid = machine.rpartition("/")
     if not machine or machine != _machine():
         return False
+    return _started(int(pid)) != rest
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks since boot; "" if it is not there, or a zombie.
+
+    Not in seconds since 1970: those move when the machine's clock is set, and then a process that
+    is alive would pass for another one that had its number before.
+    """
     try:
-        found = psutil.Process(int(pid))
-        return f"{found.create_time():.2f}" != rest or found.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()  # from the third on; the second may hold anything
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +135,14 @@ class Attempt:
         return self.end is None
 
     @property
+    def reached(self) -> int:
+        """The epoch to which it has brought its trial."""
+        return self.from_epoch + self.epochs
+
+    @property
     def reserved(self) -> int:
         """Epochs that it may still train."""
-        return max(0, self.until_epoch - self.from_epoch - self.epochs) if self.live else 0
+        return max(0, self.until_epoch - self.reached) if self.live else 0
 
     def is_stale(self, grace_seconds: float) -> bool:
         """True if its worker is gone, or has shown no progress for the grace period."""
@@ -208,12 +223,24 @@ def resumed_from(database: Database, attempt: Attempt, epoch: int, before: Attem
     """
     with database.engine.begin() as connection:
         _write(connection, attempt, {"from_epoch": epoch, "progressed": db_now()})
-        if before is not None and before.from_epoch + before.epochs < epoch:
+        if before is not None and before.reached < epoch:
             connection.execute(
                 attempts_table.update()
                 .where(_t.token == before.token)
                 .values(epochs=epoch - before.from_epoch)
             )
+
+
+def diverged(database: Database, attempt: Attempt, epoch: int) -> None:
+    """Enter the epoch in which a run diverged: it is paid for as any other.
+
+    Were it free, an arm that diverges in every first epoch would never spend its budget.
+
+    Raises:
+        LeaseLost: the trial belongs to another worker by now.
+    """
+    own = sa.case((_t.from_epoch < epoch, epoch - _t.from_epoch), else_=_t.epochs)
+    _update(database, attempt, {"epochs": own, "progressed": db_now()})
 
 
 def close(database: Database, attempt: Attempt, end: End, reason: str | None = None) -> None:

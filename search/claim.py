@@ -21,6 +21,7 @@ from search.policies.base import History, Job, NewTrial
 from search.study import Group, Study
 
 FAILURE = "failure"  # user attribute: why a trial was told FAIL
+UNTIL = "tuneoff:until_epoch"  # system attribute: where the first attempt is to stop
 
 
 @dataclass(frozen=True)
@@ -232,8 +233,11 @@ def _take_over(
     study: Study, group: Group, trial: FrozenTrial, now: Standing, worker: Worker
 ) -> Claim:
     last = now.last(trial)
-    horizon = study.run_of(group, trial).recipe.epochs
-    return _insert(study, group, trial, now, worker, last.until_epoch if last else horizon)
+    if last is not None:
+        return _insert(study, group, trial, now, worker, last.until_epoch)
+    # Its maker died before the first attempt.
+    until = trial.system_attrs.get(UNTIL) or study.run_of(group, trial).recipe.epochs
+    return _insert(study, group, trial, now, worker, until)
 
 
 def new_trial(study: Study, state: TrialState, job: NewTrial) -> FrozenTrial:
@@ -248,7 +252,7 @@ def new_trial(study: Study, state: TrialState, job: NewTrial) -> FrozenTrial:
         params=study.space.check(job.params),
         distributions=dict(study.space.distributions),
         user_attrs=dict(job.note),
-        system_attrs={},
+        system_attrs={UNTIL: job.until_epoch} if state == TrialState.RUNNING else {},
         intermediate_values={},
     )
 
@@ -263,7 +267,9 @@ def _insert(
 ) -> Claim:
     before = now.last(trial)
     number = before.number + 1 if before else 0
+    # By the ledger: a worker may have died before it reported what it had entered there.
+    start = before.reached if before else 0
     attempt = attempts.insert(
-        study.database, worker, group.name, trial.number, number, last_epoch(trial), until
+        study.database, worker, group.name, trial.number, number, start, until
     )
     return Claim(group, trial, attempt, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -100,7 +101,8 @@ def train_exported(
         TrainerError: as ``Trainer.train``.
     """
     recipe = trainer.resolve(entry.recipe)
-    console.print(f"{recipe.model} for {recipe.epochs} epochs, {entry.hyperparams}", soft_wrap=True)
+    params = ", ".join(f"{name} = {value:g}" for name, value in asdict(entry.hyperparams).items())
+    console.print(f"{recipe.model} for {recipe.epochs} epochs with {params}", soft_wrap=True)
     error = None
     try:
         for record in trainer.train(recipe, entry.hyperparams, entry.seed, folder, stop):

@@ -45,6 +45,9 @@ def examine(
 
 
 def _database(url: str) -> Finding:
+    file = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:///") and not file.exists() and file.parent.is_dir():
+        return Finding("storage", f"{url}: no studies yet; `tuneoff create` makes it", True)
     try:
         database = open_database(url)
     except StorageError as error:

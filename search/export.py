@@ -104,7 +104,7 @@ def load(path: Path) -> list[Exported]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        detail = str(error).splitlines()[0]
+        detail = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: is no export of tuneoff ({detail}); export it again") from None
 
 
@@ -139,10 +139,11 @@ def _exported(
         source=source,
         params=dict(params),
         hyperparams=run.params,
-        recipe=Recipe.from_dict(first.user_attrs[RECIPE]),
+        # A run that diverged was not scored, and has neither.
+        recipe=Recipe.from_dict(first.user_attrs.get(RECIPE, run.recipe.to_dict())),
         seed=run.seed,
         expected=expected,
-        environment=first.user_attrs[ENVIRONMENT],
+        environment=first.user_attrs.get(ENVIRONMENT, {}),
     )
 
 

@@ -124,8 +124,17 @@ def _missing_members(study: Study) -> list[int]:
 
 
 def _is_combinable(study: Study) -> bool:
-    trained = any(t.state == TrialState.COMPLETE for t in study.trials(study.ensemble))
-    return study.spec.ensemble is not None and trained and bool(study.task.sizes.get("test", 0))
+    tested = bool(study.task.sizes.get("test", 0))
+    return study.spec.ensemble is not None and tested and bool(_trained_members(study))
+
+
+def _trained_members(study: Study) -> list[FrozenTrial]:
+    """Members that have scores; one that diverged has none."""
+    return [
+        trial
+        for trial in study.trials(study.ensemble)
+        if trial.state == TrialState.COMPLETE and TEST_ERROR in trial.user_attrs
+    ]
 
 
 def combine(study: Study, trainer: Trainer) -> None:
@@ -134,7 +143,7 @@ def combine(study: Study, trainer: Trainer) -> None:
     if not _is_combinable(study) or ENSEMBLE in stored.user_attrs:
         return
     assert study.spec.ensemble is not None
-    members = [t for t in study.trials(study.ensemble) if t.state == TrialState.COMPLETE]
+    members = _trained_members(study)
     if len(members) < len(study.spec.ensemble.members):
         log.warning("%s: some members failed; the ensemble is smaller", study.ensemble.name)
     validation = [_scores(study, trial, "validation") for trial in members]

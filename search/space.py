@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -60,7 +61,12 @@ class SearchSpace:
             fixed=spec.trial.hyperparams(),
         )
         for name, distribution in space.distributions.items():
+            kind = type(getattr(space.fixed if name in HYPERPARAMS else space.recipe, name))
             for value in _ends(distribution):
+                if type(value) is not kind and (type(value), kind) != (int, float):
+                    raise ValueError(
+                        f"space.{name}: {value!r} has the wrong type; {name} is a {kind.__name__}"
+                    )
                 try:
                     space.apply(space.recipe, {name: value})
                 except (ValueError, TypeError) as error:
@@ -141,10 +147,20 @@ def _distribution(name: str, spec: ParamSpec) -> BaseDistribution:
         for end in (spec.low, spec.high, spec.step or 1):
             if end != int(end):
                 raise ValueError(f"space.{name}: {end:g} is not a whole number; {name} is one")
-        return IntDistribution(
-            int(spec.low), int(spec.high), log=spec.log, step=int(spec.step or 1)
+    made: IntDistribution | FloatDistribution
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about the end of the range: see below
+        if name in INTEGERS:
+            step = int(spec.step or 1)
+            made = IntDistribution(int(spec.low), int(spec.high), log=spec.log, step=step)
+        else:
+            made = FloatDistribution(spec.low, spec.high, log=spec.log, step=spec.step)
+    if made.high != spec.high:
+        raise ValueError(
+            f"space.{name}: steps of {spec.step:g} from {spec.low:g} do not end at "
+            f"high = {spec.high:g}; write high = {made.high:g}"
         )
-    return FloatDistribution(spec.low, spec.high, log=spec.log, step=spec.step)
+    return made
 
 
 def _ends(distribution: BaseDistribution) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ class ParamSpec(_Section):
                 raise ValueError("has choices and a range; keep one of them")
             if len(self.choices) < 2:
                 raise ValueError("has fewer than two choices; add one or take it out of [space]")
-            if len(set(map(repr, self.choices))) < len(self.choices):
+            if len(set(self.choices)) < len(self.choices):  # 1, 1.0 and true are equal
                 raise ValueError("names a choice twice; each may stand once")
             return self
         if self.low is None or self.high is None:
@@ -244,9 +245,9 @@ class StudySpec(_Section):
                 f"(trial.epochs = {self.trial.epochs}); raise the one or lower the other"
             )
         for arm in self.arms:
-            if arm in RESERVED_ARMS or not arm.replace("-", "").replace("_", "").isalnum():
+            if arm in RESERVED_ARMS or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", arm):
                 raise ValueError(
-                    f"arms.{arm}: this name cannot be used; use letters, digits, - and _, "
+                    f"arms.{arm}: this name cannot be used; use at most 64 of a-z, A-Z, 0-9, -, _, "
                     f"and neither {' nor '.join(RESERVED_ARMS)}"
                 )
         if self.ensemble and not self.promote:

@@ -77,7 +77,7 @@ class Database:
     patience: float
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return _shown(self.url)
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -144,7 +144,7 @@ def open_database(
             another version of tuneoff wrote. The password is never part of the message.
     """
     parsed = _parse(url)
-    shown = parsed.render_as_string(hide_password=True)
+    shown = _shown(parsed)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite:
         file = Path(parsed.database or "")
@@ -156,7 +156,7 @@ def open_database(
         if create:
             _make_schema(parsed)
         found = _schema_version(parsed)
-    except sa.exc.DBAPIError as error:
+    except (sa.exc.DBAPIError, StorageInternalError, RuntimeError) as error:
         raise StorageError(f"{shown}: cannot be used ({_reason(error)}); {_mend(sqlite)}") from None
     if found is None:
         raise StorageError(f"{shown}: holds no tuneoff study; run `tuneoff create` first")
@@ -201,7 +201,7 @@ def _parse(url: str) -> sa.URL:
     if backend == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
             raise StorageError("sqlite in memory cannot be shared; write sqlite:///FILE")
-        return parsed
+        return parsed.set(drivername="sqlite")
     if backend in ("postgresql", "postgres"):
         try:
             import psycopg  # noqa: F401
@@ -211,6 +211,11 @@ def _parse(url: str) -> sa.URL:
             ) from None
         return parsed.set(drivername="postgresql+psycopg")
     raise StorageError(f"{backend} databases are not supported; use sqlite:/// or postgresql://")
+
+
+def _shown(url: sa.URL) -> str:
+    """The URL without its password, wherever that stands."""
+    return url.difference_update_query(["password"]).render_as_string(hide_password=True)
 
 
 def _engine_options(url: sa.URL) -> dict[str, Any]:

@@ -146,7 +146,13 @@ class Study:
     def _open(self, group: Group) -> tuple[optuna.Study, int]:
         if group.name not in self._optuna_studies:
             storage = self.database.optuna
-            opened = optuna.load_study(study_name=group.name, storage=storage)
+            try:
+                opened = optuna.load_study(study_name=group.name, storage=storage)
+            except KeyError:
+                raise StudyError(
+                    f"study {self.name}: its Optuna study {group.name} was deleted; "
+                    "create the study again under another name"
+                ) from None
             number = storage.get_study_id_from_name(group.name)
             self._optuna_studies[group.name] = opened, number
         return self._optuna_studies[group.name]
@@ -252,9 +258,11 @@ def create_study(database: Database, spec: StudySpec, task: Task, work: Path) ->
     study = open_study(database, spec.name, work)
     check_data(study, task)
     # Where the data lie and how patient we are may change; workers read both from the database.
+    # The order of [space] stays as it was: seeded samplers draw in that order.
+    merged = found.model_copy(update={"data": spec.data, "workers": spec.workers})
     change = studies_table.update().where(_t.name == spec.name)
     with database.engine.begin() as connection:
-        connection.execute(change.values(spec=spec.model_dump_json()))
+        connection.execute(change.values(spec=merged.model_dump_json()))
     return open_study(database, spec.name, work)
 
 

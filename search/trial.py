@@ -14,7 +14,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from search import attempts
-from search.claim import Claim, fail, history, standing, tell
+from search.claim import Claim, fail, history, last_epoch, standing, tell
 from search.errors import LeaseLost, StorageOutage
 from search.policies.base import Decision
 from search.study import Run, Study
@@ -122,12 +122,16 @@ def _train(
 ) -> Outcome:
     folder = study.checkpoints(claim.group, claim.trial)
     tick = _Tick(study, claim, stop)
+    entered = claim.before.reached if claim.before else 0
+    decided = _decided(claim)
     records = trainer.train(run.recipe, run.params, run.seed, folder, tick)
     resumed, trained, seconds = 0, 0, 0.0
     with closing(records):
         for record in records:
             if record.replayed:
                 resumed = record.epoch
+                if resumed > entered:
+                    _enter(study, claim, resumed)
             else:
                 if trained == 0:
                     _enter(study, claim, resumed)
@@ -136,17 +140,23 @@ def _train(
                 _progress(study, claim, trained, seconds)
             _report(study, claim, record)
             if record.epoch == run.recipe.epochs:
-                if trained == 0:
-                    _enter(study, claim, resumed)
                 return Completed(record.validation_error)
-            # What was reported before this attempt was decided before it.
-            if record.epoch > claim.attempt.from_epoch or not record.replayed:
+            if record.epoch > decided or not record.replayed:
                 decision = _decide(study, claim)
                 if decision is not Decision.CONTINUE:
                     return Stopped(decision)
             if record.epoch >= claim.attempt.until_epoch:
                 return Stopped(Decision.PAUSE)
     raise RuntimeError(f"the trainer ended before epoch {run.recipe.epochs} of its recipe")
+
+
+def _decided(claim: Claim) -> int:
+    """The last epoch after which an earlier attempt asked the policy what becomes of the run."""
+    reported = last_epoch(claim.trial)
+    before = claim.before
+    # A lost worker may have reported an epoch of its own and not come to the question.
+    unsure = before is not None and before.end == "lost" and before.from_epoch < reported
+    return reported - unsure
 
 
 def _enter(study: Study, claim: Claim, resumed: int) -> None:
@@ -223,6 +233,7 @@ def _record(study: Study, claim: Claim, outcome: Outcome) -> None:
         elif isinstance(outcome, Divergence):
             storage, trial_id = database.optuna, study.trial_id(group, trial.number)
             chance = study.task.chance_error
+            attempts.diverged(database, claim.attempt, outcome.epoch)
             storage.set_trial_user_attr(trial_id, DIVERGED, outcome.epoch)
             storage.set_trial_intermediate_value(trial_id, outcome.epoch, chance)
             tell(study, group, trial, TrialState.COMPLETE, chance)

@@ -60,20 +60,36 @@ def build(recipe: Recipe, classes: int, seed: int) -> nn.Module:
         return model
 
 
-def check(recipe: Recipe) -> None:
-    """Makes sure that ``build`` will work, fetching ImageNet weights if need be.
+def check(recipe: Recipe, height: int, width: int) -> None:
+    """Makes sure that ``build`` will work, fetching ImageNet weights if need be, and that the
+    model takes images of this size.
 
-    Cheap: shapes are compared on a model without memory.
+    Cheap: shapes are compared, and an image is passed through, on a model without memory.
 
     Raises:
-        ModelError: the weights are missing, damaged or do not fit.
+        ModelError: the weights are missing, damaged or do not fit, or the images are too small.
     """
-    if recipe.weights == "none":
-        return
-    state = _weights(recipe)
     with torch.device("meta"):
-        model = _bare(recipe.model, _outputs(recipe, state))
-    _require_fit(recipe, model, state)
+        if recipe.weights == "none":
+            model = _bare(recipe.model, 2)
+        else:
+            state = _weights(recipe)
+            model = _bare(recipe.model, _outputs(recipe, state))
+            _require_fit(recipe, model, state)
+        try:
+            model(torch.empty(2, 3, height, width))
+        except RuntimeError as error:
+            raise ModelError(
+                f"{recipe.model} cannot take images of {width} x {height} pixels; "
+                "set image_size = 32 or more"
+            ) from error
+
+
+def trains_in_bf16(model: str, height: int, width: int, device: torch.device) -> bool:
+    """False where PyTorch is wrong: of a strided 3 x 3 convolution on a 1 x 1 map in bf16, oneDNN
+    leaves parts of the weights' gradient uninitialised (seen with torch 2.15, oneDNN 3.13). A
+    ResNet's last stage is such up to 16 px."""
+    return not (device.type == "cpu" and model.startswith("resnet") and min(height, width) <= 16)
 
 
 def _bare(name: str, classes: int) -> nn.Module:

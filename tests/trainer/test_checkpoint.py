@@ -162,13 +162,11 @@ def test_a_failed_write_is_one_line_and_leaves_the_rest_alone(
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="cannot be written to .* from epoch 1$"):
+    with pytest.raises(CheckpointError, match=r"cannot be written to .* from epoch 1$"):
         checkpoint.save(tmp_path / "file" / "folder", make(1))
 
 
-def test_a_file_half_written_is_never_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_half_written_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint.save(tmp_path, make(1))
 
     def die(descriptor: int) -> None:

@@ -17,7 +17,7 @@ from trainer.contract import SCHEDULES, EpochRecord, HyperParams, Recipe, RunSee
 from trainer.errors import CheckpointError, Diverged, Interrupted
 from trainer.torch_trainer import TorchTrainer
 
-# 1,294 training images: 3 batches an epoch, the last of 270.
+# 1,295 training images: 3 batches an epoch, the last of 271.
 SMALL = Recipe(epochs=3, batch_size=512, patience=1, step_epochs=1, warmup_epochs=0.5)
 BATCHES = 3
 PARAMS = HyperParams(lr=0.1)

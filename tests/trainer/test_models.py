@@ -64,7 +64,7 @@ def test_proxies_are_small_and_map_images_to_classes(model: str, size: int) -> N
 
 def test_every_model_can_be_checked() -> None:
     for name in MODELS:
-        models.check(recipe(name))
+        models.check(recipe(name), 32, 32)
     with torch.device("meta"):
         for name in MODELS:
             assert models._head(models._bare(name, 7)).out_features == 7
@@ -89,7 +89,7 @@ def test_pinned_weights_are_the_papers() -> None:
 def test_file_with_the_same_head_is_taken_whole(tmp_path: Path, model: str) -> None:
     saved = models.build(recipe(model), 5, seed=1).state_dict()
     torch.save(saved, tmp_path / "weights.pt")
-    models.check(recipe(model, tmp_path / "weights.pt"))
+    models.check(recipe(model, tmp_path / "weights.pt"), 64, 64)
     loaded = models.build(recipe(model, tmp_path / "weights.pt"), 5, seed=2).state_dict()
     assert all(torch.equal(loaded[name], saved[name]) for name in saved)
 
@@ -114,7 +114,7 @@ def test_densenet_with_the_zoos_old_names(tmp_path: Path) -> None:
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
     path = tmp_path / "weights.pt"
     torch.save(old, path)
-    models.check(recipe("densenet121", path))
+    models.check(recipe("densenet121", path), 64, 64)
     loaded = models.build(recipe("densenet121", path), 6, seed=2).state_dict()
     assert all(torch.equal(loaded[name], saved[name]) for name in saved)
     new_head = models.build(recipe("densenet121", path), 4, seed=2)
@@ -123,7 +123,7 @@ def test_densenet_with_the_zoos_old_names(tmp_path: Path) -> None:
 
 
 def refused(tried: Recipe, match: str) -> None:
-    for attempt in (lambda: models.check(tried), lambda: models.build(tried, 5, 0)):
+    for attempt in (lambda: models.check(tried, 64, 64), lambda: models.build(tried, 5, 0)):
         with pytest.raises(ModelError, match=match) as caught:
             attempt()
         assert "\n" not in str(caught.value)
@@ -167,7 +167,7 @@ def test_imagenet_weights_from_the_cache_with_a_new_head(
 ) -> None:
     path = save_with_hash(torch_home, "resnet18", resnet18)
     pin(monkeypatch, "resnet18", f"https://example.invalid/{path.name}")
-    models.check(recipe("resnet18", "imagenet"))
+    models.check(recipe("resnet18", "imagenet"), 64, 64)
     state = models.build(recipe("resnet18", "imagenet"), 20, seed=0).state_dict()
     assert state["fc.weight"].shape == (20, 512)
     assert torch.equal(state["conv1.weight"], resnet18["conv1.weight"])
@@ -183,10 +183,10 @@ def test_imagenet_weights_are_fetched_once(
 ) -> None:
     there = save_with_hash(tmp_path / "server", "resnet18", resnet18)
     pin(monkeypatch, "resnet18", there.as_uri())
-    models.check(recipe("resnet18", "imagenet"))
+    models.check(recipe("resnet18", "imagenet"), 64, 64)
     assert (torch_home / there.name).read_bytes() == there.read_bytes()
     there.unlink()
-    models.check(recipe("resnet18", "imagenet"))
+    models.check(recipe("resnet18", "imagenet"), 64, 64)
 
 
 def test_offline_names_the_file_and_where_to_put_it(
@@ -215,3 +215,30 @@ def test_a_download_with_another_hash_is_refused(
     pin(monkeypatch, "resnet18", server.as_uri())
     refused(recipe("resnet18", "imagenet"), "cannot be fetched")
     assert not (torch_home / server.name).exists()
+
+
+def test_images_too_small_for_a_model_are_refused() -> None:
+    models.check(recipe("resnet18"), 8, 8)
+    with pytest.raises(ModelError, match=r"densenet121 cannot take images of 8 x 8 pixels; set im"):
+        models.check(recipe("densenet121"), 8, 8)
+
+
+@pytest.mark.parametrize("size", [17, 24, 32])
+def test_bf16_gradients_are_right_where_we_train_in_bf16(size: int) -> None:
+    device = torch.device("cpu")
+    assert models.trains_in_bf16("resnet18", size, size, device)
+    assert not models.trains_in_bf16("resnet18", 16, 16, device)
+    net = models.build(recipe("resnet18"), 5, seed=0).to(memory_format=torch.channels_last)
+    images = torch.rand(8, 3, size, size, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for _ in range(2):
+        junk = [torch.full((2**20,), 1e30) for _ in range(8)]
+        del junk  # what is not initialised now shows
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = net(images).float().square().mean()
+        loss.backward()
+        gradients.append({name: p.grad.clone() for name, p in net.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradient, gradients[1][name]), name
+        assert gradient.abs().max() < 1e3, name

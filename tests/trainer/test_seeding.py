@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from trainer import seeding
 from trainer.contract import RunSeed
 
-seeds = st.builds(
-    RunSeed, st.integers(0, 2**40), st.integers(0, 10**6), st.integers(0, 100)
-)
+seeds = st.builds(RunSeed, st.integers(0, 2**40), st.integers(0, 10**6), st.integers(0, 100))
 
 
 def test_words_stay_the_same_across_versions() -> None:

@@ -58,7 +58,7 @@ def test_palette_with_transparency() -> None:
 
 def test_truncated_jpeg_is_refused(decoder: str, encode: Encode) -> None:
     encoded = encode(0, (64, 64))
-    with pytest.raises(CannotDecodeError, match="(?i)truncated"):
+    with pytest.raises(CannotDecodeError, match=r"(?i)truncated"):
         decode.decode(encoded[: len(encoded) // 2])
 
 

@@ -34,9 +34,7 @@ def test_hidden_files_are_left_out(tmp_path: Path, make_zip: Make, make_folder: 
     assert open_files(make_folder(tmp_path / "x", files)).names == tuple(sorted(FILES))
 
 
-def test_identity_changes_with_the_files(
-    tmp_path: Path, make_zip: Make, make_folder: Make
-) -> None:
+def test_identity_changes_with_the_files(tmp_path: Path, make_zip: Make, make_folder: Make) -> None:
     folder = make_folder(tmp_path / "x", FILES)
     first = open_files(folder).identity
     assert open_files(folder).identity == first

@@ -1,0 +1,211 @@
+"""``tuneoff run`` on scanned digits, and every command that follows it, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+pytestmark = pytest.mark.slow
+
+ARMS = ("bayes", "hand", "random")
+TRIAL_EPOCHS = 3
+
+
+@pytest.fixture
+def digit_images(tmp_path: Path) -> Path:
+    """Forty of the digits as PNG files."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, image in enumerate(load_digits().images[:40]):
+        pixels = np.rint(image * (255 / 16)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"digit_{i}.png")
+    return folder
+
+
+class TestRun:
+    def test_says_who_won_and_where_to_look(self, finished_once: Any) -> None:
+        said = finished_once.output
+        for arm in ARMS:
+            assert re.search(rf"^ {arm} +\d+ +\d+ ", said, re.MULTILINE)
+        assert "verdict" in said
+        report = re.search(r"^Report: +(\S+)$", said, re.MULTILINE)
+        assert report is not None
+        assert Path(report.group(1)).name == "report.html"
+        assert Path(report.group(1)).is_file()
+        database = finished_once.folder / "tuneoff.db"
+        command = f"Dashboard: tuneoff dashboard --storage sqlite:///{database}\n"
+        assert said.endswith(command)
+
+    def test_needs_no_more_than_eighty_columns_but_for_paths(self, finished_once: Any) -> None:
+        path = str(finished_once.folder)
+        long = [s for s in finished_once.output.splitlines() if len(s) > 80 and path not in s]
+        assert long == []
+
+    def test_again_trains_nothing(
+        self, finished: Any, digits: Callable[..., Any], read_ledger: Callable[..., Any]
+    ) -> None:
+        before = read_ledger(finished.storage).attempts()
+        assert before
+        again = finished("run", *digits(), "--workers", "2")
+        assert "nothing left to train" in again.text
+        assert read_ledger(finished.storage).attempts() == before
+
+    def test_report_files(self, finished: Any, tmp_path: Path) -> None:
+        finished("report", "digits", "-o", tmp_path / "out")
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+            "report.html",
+            "report.json",
+            "report.md",
+        ]
+        content = json.loads((tmp_path / "out" / "report.json").read_text())
+        assert content["results"]["name"] == "digits"
+        assert content["trials"]
+
+
+class TestCompare:
+    def test_spends_what_the_ledger_says(
+        self, finished: Any, read_ledger: Callable[..., Any]
+    ) -> None:
+        results = finished.json("compare", "digits", "--json")["results"]
+        ledger = read_ledger(finished.storage)
+        for run in results["runs"]:
+            group = f"digits/{run['arm']}/{run['repeat']}"
+            spent = sum(row.epochs for row in ledger.attempts() if row.group == group)
+            assert run["spent"] == spent
+            assert spent <= run["budget"] == 12
+            if run["arm"] != "hand":  # whose list ends before its budget does
+                assert spent > run["budget"] - TRIAL_EPOCHS
+
+    def test_every_repeat_of_every_arm_has_a_test_error(self, finished: Any) -> None:
+        results = finished.json("compare", "digits", "--json")["results"]
+        assert sorted((run["arm"], run["repeat"]) for run in results["runs"]) == sorted(
+            (arm, repeat) for arm in ARMS for repeat in range(2)
+        )
+        for run in results["runs"]:
+            assert 0 <= run["pick"]["test_error"] < 1
+
+    def test_as_a_table(self, finished: Any) -> None:
+        said = "".join(finished("compare", "digits", "--reference", "random").out)
+        assert "Behind random" in said
+
+
+class TestExport:
+    def test_training_again_comes_to_exactly_the_same(self, finished: Any) -> None:
+        file = finished.folder / "best.toml"
+        finished("export", "digits", "-o", file)
+        expected = tomllib.loads(file.read_text())["configurations"][0]["expected"]
+        said = "".join(finished("train", file).out)
+        assert f"validation error {expected['validation_error']!r}\n" in said
+        assert "This is exactly what it was in the study." in said
+
+    @pytest.mark.parametrize("form", ["toml", "json", "yaml"])
+    def test_formats_hold_the_same(self, finished: Any, form: str) -> None:
+        import yaml
+
+        loads: dict[str, Callable[[str], Any]] = {
+            "toml": tomllib.loads,
+            "json": json.loads,
+            "yaml": yaml.safe_load,
+        }
+        said = "".join(finished("export", "digits", "--format", form, "--top", "2").out)
+        entries = loads[form](said)["configurations"]
+        assert entries[0]["recipe"]["epochs"] == 3
+        assert set(entries[0]["params"]) == {"lr", "momentum", "weight_decay"}
+
+
+class TestPredict:
+    def test_digits_are_recognised(self, finished: Any, digit_images: Path) -> None:
+        out = finished.folder / "predicted.csv"
+        said = finished("predict", "digits", digit_images, "-o", out).text
+        assert "40 images" in said
+        header, *lines = out.read_text().splitlines()
+        assert header == "image,class,probability"
+        rows = [line.split(",") for line in lines]
+        assert [name for name, _, _ in rows] == [f"digit_{i}.png" for i in range(40)]
+        right = sum(int(rows[i][1]) == load_digits().target[i] for i in range(40))
+        assert right >= 32
+
+    def test_server_file(self, finished: Any, digit_images: Path) -> None:
+        said = finished("predict", "digits", digit_images, "--server-file").out
+        assert len(said) == 40
+        assert all(re.fullmatch(r"digit_\d+\.png \d\n", line) for line in said)
+
+
+class TestOtherCommands:
+    def test_status(self, finished: Any) -> None:
+        status = finished.json("status", "digits", "--json")
+        assert [arm["name"] for arm in status["arms"]] == [*ARMS, "full", "ensemble"]
+        assert status["busy"] == []
+        assert status["draining"] is False
+        assert status["failures"] == []
+        assert all(set(arm["states"]) == {"complete"} for arm in status["arms"])
+        assert "No worker is at work." in finished("status", "digits").text
+
+    def test_stop_and_undo(self, finished: Any, digits: Callable[..., Any]) -> None:
+        assert "leave after their trials" in finished("stop", "digits").text
+        assert finished.json("status", "digits", "--json")["draining"] is True
+        assert "may go on" in finished("stop", "digits", "--undo").text
+        assert finished.json("status", "digits", "--json")["draining"] is False
+
+    def test_a_configuration_by_hand_is_run(
+        self, finished: Any, read_ledger: Callable[..., Any]
+    ) -> None:
+        words = ("--lr", "0.2", "--momentum=0.8", "--weight-decay", "1e-4", "--note", "a hunch")
+        assert finished("try", "digits", *words).out == [
+            "waiting: digits/hand/0#3\n",
+            "waiting: digits/hand/1#3\n",
+        ]
+        finished("worker", "digits")
+        rows = [r for r in read_ledger(finished.storage).attempts() if r.trial == 3]
+        assert [(r.group, r.end, r.epochs) for r in rows if "hand" in r.group] == [
+            ("digits/hand/0", "finished", 3),
+            ("digits/hand/1", "finished", 3),
+        ]
+
+    def test_promote_what_is_promoted(
+        self, finished: Any, read_ledger: Callable[..., Any]
+    ) -> None:
+        before = read_ledger(finished.storage).attempts()
+        assert "0 configurations" in finished("promote", "digits", "--enqueue-only").text
+        assert read_ledger(finished.storage).attempts() == before
+
+    def test_doctor(self, finished: Any) -> None:
+        said = finished("doctor").text
+        assert "studies: digits" in said
+        assert "FIX" not in said
+
+    def test_doctor_before_the_first_study(self, tuneoff: Any) -> None:
+        assert "no studies yet" in tuneoff("doctor").text
+
+    def test_doctor_finds_fault(self, make_tuneoff: Callable[..., Any]) -> None:
+        tuneoff = make_tuneoff("postgresql://me:hush@127.0.0.1:1/db")
+        said = tuneoff("doctor", code=1).text
+        assert "FIX" in said
+        assert "hush" not in said
+
+    def test_data_info(self, finished: Any) -> None:
+        facts = finished.json("data", "info", "digits", "--json")
+        assert facts["classes"] == list("0123456789")
+        assert sum(facts["sizes"].values()) == 1797
+        assert facts["chance_error"] == pytest.approx(0.9)
+
+    def test_create_twice_is_a_no_op(self, finished: Any, digits: Callable[..., Any]) -> None:
+        before = finished.json("status", "digits", "--json")
+        first = finished("create", *digits()).out
+        assert finished("create", *digits()).out == first
+        assert finished.json("status", "digits", "--json") == before
+
+    def test_a_changed_file_is_refused(self, finished: Any, digits: Callable[..., Any]) -> None:
+        said = finished("create", *digits(budget__epochs="15"), code=2)
+        assert said.out == []
+        assert len(said.err) == 1
+        assert "budget.epochs is 12, not 15" in said.err[0]

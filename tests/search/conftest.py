@@ -1,0 +1,329 @@
+"""Fixtures of the search's tests: databases shared by the session, small studies, a trainer."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from search.attempts import Worker
+from search.spec import StudySpec
+from search.storage import Database, open_database
+from search.study import Group, Study, create_study
+from trainer.contract import (
+    EpochRecord,
+    HyperParams,
+    Predictions,
+    Recipe,
+    RunSeed,
+    Scores,
+    Split,
+    Task,
+    Tick,
+)
+from trainer.errors import Diverged, Interrupted
+
+TASK = Task(
+    classes=tuple("0123456789"), sizes={"train": 80, "validation": 20, "test": 30}, digest="d" * 64
+)
+_numbers = itertools.count()
+
+
+@dataclass
+class FileTrainer:
+    """A real trainer of nothing: an error curve, real checkpoints, and a log of what it trained.
+
+    The curve is a function of parameters, seed and epoch. The log gets one line "FOLDER EPOCH"
+    for each epoch at the moment that its checkpoint is durable, or that it diverges.
+
+    Attributes:
+        root: of the checkpoint folders; FOLDER is relative to it.
+        log: the file of lines.
+        diverges: does the run with these parameters diverge in this epoch?
+        fails: is called before each epoch; whatever it raises passes through.
+        during: is called once within each epoch, before its tick, to sleep or to wait.
+        step: is called by name at each point where a process might die.
+    """
+
+    root: Path
+    log: Path
+    diverges: Callable[[HyperParams, int], bool] = lambda params, epoch: False
+    fails: Callable[[Path, int], None] = lambda folder, epoch: None
+    during: Callable[[Path, int], None] = lambda folder, epoch: None
+    step: Callable[[str], None] = lambda name: None
+    evaluated: list[tuple[str, str]] = field(default_factory=list)
+    task: Task = TASK
+
+    def describe(self) -> Mapping[str, str]:
+        return {"device": "cpu", "trainer": "files"}
+
+    def resolve(self, recipe: Recipe) -> Recipe:
+        return recipe.override({"precision": "fp32"}) if recipe.precision == "auto" else recipe
+
+    def check(self, recipe: Recipe) -> Task:
+        return self.task
+
+    @staticmethod
+    def error(params: HyperParams, seed: RunSeed, epoch: int) -> float:
+        """The curve: best at lr = 0.03, with noise of the seed's own."""
+        miss = math.log10(params.lr / 0.03) ** 2 / 9
+        noise = hashlib.sha256(f"{seed} {epoch}".encode()).digest()[0] / 255 * 0.01
+        return 0.05 + 0.6 * min(1.0, miss) + 0.25 * math.exp(-epoch / 2) + noise
+
+    def train(
+        self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
+    ) -> Generator[EpochRecord, None, None]:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        run = json.loads(json.dumps([recipe.to_dict(), asdict(params), asdict(seed)]))
+        records: list[EpochRecord] = []
+        file = checkpoints / "checkpoint.json"
+        if file.exists() and (saved := json.loads(file.read_text()))["run"] == run:
+            records = [EpochRecord(**record) for record in saved["records"]]
+        yield from (replace(record, replayed=True) for record in records)
+        for epoch in range(len(records) + 1, recipe.epochs + 1):
+            self.step("epoch")
+            self.fails(checkpoints, epoch)
+            if self.diverges(params, epoch):
+                self._note(checkpoints, epoch)
+                raise Diverged(epoch)
+            self.during(checkpoints, epoch)
+            if tick():
+                raise Interrupted(epoch - 1)
+            error = self.error(params, seed, epoch)
+            records.append(EpochRecord(epoch, error, error, error, params.lr, 0.5))
+            stop = tick()
+            self.step("checkpoint")
+            part = checkpoints / ".checkpoint.part"
+            part.write_text(json.dumps({"run": run, "records": [asdict(r) for r in records]}))
+            part.replace(file)
+            self._note(checkpoints, epoch)
+            self.step("checkpoint written")
+            if stop:
+                raise Interrupted(epoch)
+            yield records[-1]
+
+    def _note(self, checkpoints: Path, epoch: int) -> None:
+        with self.log.open("a") as log:
+            log.write(f"{checkpoints.relative_to(self.root)} {epoch}\n")
+
+    def trained(self) -> Counter[tuple[str, int]]:
+        """How often each (folder, epoch) was trained."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        pairs = (line.rsplit(" ", 1) for line in lines)
+        return Counter((folder, int(epoch)) for folder, epoch in pairs)
+
+    def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
+        self.step(f"evaluate {split}")
+        saved = json.loads((checkpoints / "checkpoint.json").read_text())
+        self.evaluated.append((str(checkpoints.relative_to(self.root)), split))
+        n, classes = self.task.sizes[split], len(self.task.classes)
+        labels = np.arange(n) % classes
+        logits = np.zeros((n, classes), np.float32)
+        wrong = round(saved["records"][-1]["validation_error"] * n)
+        logits[np.arange(n), np.where(np.arange(n) < wrong, (labels + 1) % classes, labels)] = 1
+        return Scores(logits, labels)
+
+    def predict(self, recipe: Recipe, checkpoints: Path, images: Path) -> Predictions:
+        raise NotImplementedError
+
+    def combine(
+        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
+    ) -> tuple[Scores, tuple[float, ...]]:
+        logits = np.mean([scores.logits for scores in test], axis=0)
+        return Scores(logits, test[0].labels), (1 / len(test),) * len(test)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Only Optuna's warnings."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture(scope="session")
+def sqlite_shared_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of one SQLite file for all tests; studies in it have names of their own."""
+    return f"sqlite:///{tmp_path_factory.mktemp('search') / 'shared.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgres_shared_url(request: pytest.FixtureRequest) -> str:
+    """The URL of one Postgres database for all tests."""
+    server = request.getfixturevalue("postgres_server")
+    return str(server.url(server.create_database()))
+
+
+def _open(url: str) -> Iterator[Database]:
+    database = open_database(url, create=True, patience=5)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_database(sqlite_shared_url: str) -> Iterator[Database]:
+    """An open database on SQLite, for all tests."""
+    yield from _open(sqlite_shared_url)
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_shared_url: str, postgres_server: Any) -> Iterator[Database]:
+    """An open database on Postgres, for all tests."""
+    postgres_server.start()
+    yield from _open(postgres_shared_url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """An open database, on SQLite and on Postgres, that other tests use too."""
+    found: Database = request.getfixturevalue(f"{request.param}_database")
+    return found
+
+
+@pytest.fixture
+def reopen() -> Iterator[Callable[[Database], Database]]:
+    """Opens the same database once more, as another worker would; closed after the test."""
+    opened: list[Database] = []
+
+    def again(database: Database) -> Database:
+        url = database.url.render_as_string(hide_password=False)
+        opened.append(open_database(url, patience=database.patience))
+        return opened[-1]
+
+    yield again
+    for database in opened:
+        database.close()
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "arms":
+            merged[key] = _merge(merged[key], value)
+        elif value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = value
+    return merged
+
+
+@pytest.fixture(scope="session")
+def spec_values() -> Callable[..., dict[str, Any]]:
+    """A small study file's values: spec_values(budget={"epochs": 6}, promote=None)...
+
+    Sections are merged, [arms] is replaced, None takes something out.
+    """
+
+    def make(**changes: Any) -> dict[str, Any]:
+        base = {
+            "name": "small",
+            "seed": 7,
+            "repeats": 1,
+            "data": {"name": "digits"},
+            "trial": {"epochs": 3},
+            "space": {"lr": {"low": 1e-4, "high": 1.0, "log": True}},
+            "budget": {"epochs": 9},
+            "arms": {"random": {"sampler": "random"}},
+        }
+        return _merge(base, changes)
+
+    return make
+
+
+@pytest.fixture
+def make_study(
+    spec_values: Callable[..., dict[str, Any]], tmp_path: Path
+) -> Callable[..., Study]:
+    """Creates a small study of a fresh name: make_study(database, budget={"epochs": 6})."""
+
+    def make(database: Database, **changes: Any) -> Study:
+        values = spec_values(**{"name": f"small-{next(_numbers)}", **changes})
+        return create_study(database, StudySpec.parse(values, "test"), TASK, tmp_path / "work")
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path) -> Callable[..., FileTrainer]:
+    """Makes a FileTrainer; all of one test share one log, as processes on one machine would."""
+
+    def make(**hooks: Any) -> FileTrainer:
+        return FileTrainer(tmp_path / "work", tmp_path / "trained.log", **hooks)
+
+    return make
+
+
+@pytest.fixture
+def me() -> Worker:
+    """This process as a worker."""
+    return Worker.here("cpu")
+
+
+@pytest.fixture
+def doomed() -> Worker:
+    """A worker whose process has ended already: what it leaves open is stale at once."""
+    alive = Worker.here("cpu")
+    machine = alive.process.rpartition("/")[0]
+    return replace(alive, name="doomed", process=f"{machine}/0")
+
+
+@pytest.fixture
+def never() -> Callable[[], bool]:
+    """The wish to stop that never comes."""
+    return lambda: False
+
+
+@pytest.fixture
+def check_ledger() -> Callable[[Study, FileTrainer], None]:
+    """Asserts what must hold of every study that is at rest; see its body."""
+    from search.attempts import read
+
+    def folder(study: Study, group: Group, number: int) -> str:
+        path = study.folder / group.arm / str(group.repeat)
+        path = path if group.kind == "arm" else study.folder / group.kind
+        return str((path / f"{number:05d}").relative_to(study.work))
+
+    def check(study: Study, trainer: FileTrainer) -> None:
+        trained = trainer.trained()
+        for group in study.groups:
+            rows = read(study.database, [group.name])
+            for trial in study.trials(group):
+                mine = sorted((r for r in rows if r.trial == trial.number), key=lambda r: r.number)
+                # Attempts are numbered without gaps, at most the last one is live.
+                assert [row.number for row in mine] == list(range(len(mine)))
+                assert not any(row.live for row in mine)
+                # The ledger has every epoch that was trained, each once.
+                epochs = [e for f, e in trained if f == folder(study, group, trial.number)]
+                assert sum(row.epochs for row in mine) == len(epochs)
+                assert sorted(epochs) == list(range(1, len(epochs) + 1))
+                # Every epoch was reported, and nothing else was.
+                assert sorted(trial.intermediate_values) == sorted(epochs)
+            if group.budget is not None:
+                assert sum(row.epochs for row in rows) <= group.budget
+
+    return check
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Callable[[], bool]], None]:
+    """Waits until something holds, for 20 seconds at most."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.01)
+
+    return wait

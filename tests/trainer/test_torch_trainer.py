@@ -1,0 +1,231 @@
+"""The whole trainer through its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainer import models, torch_trainer
+from trainer.contract import DataSource, HyperParams, Recipe, RunSeed, Trainer
+from trainer.errors import CheckpointError, DataError, ModelError, TrainerError
+from trainer.torch_trainer import TorchTrainer
+
+RECIPE = Recipe(epochs=1, batch_size=256)
+PARAMS = HyperParams(lr=0.1)
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture(scope="module")
+def trained(digits_trainer: TorchTrainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoints of one short run of RECIPE."""
+    folder = tmp_path_factory.mktemp("trained")
+    list(digits_trainer.train(RECIPE, PARAMS, RunSeed(), folder, never))
+    return folder
+
+
+def test_it_keeps_the_contract(digits_trainer: TorchTrainer) -> None:
+    trainer: Trainer = digits_trainer
+    task = trainer.check(RECIPE)
+    assert task.classes == tuple("0123456789")
+    assert task.sizes == {"train": 1295, "validation": 143, "test": 359}
+    assert task.chance_error == pytest.approx(0.9)
+    assert trainer.check(RECIPE) == task
+    assert all(isinstance(value, str) for value in trainer.describe().values())
+    assert {"device", "threads", "torch", "torchvision"} <= set(trainer.describe())
+
+
+def test_resolve_leaves_no_auto(
+    digits_trainer: TorchTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for able, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx512_bf16": able})
+        assert digits_trainer.resolve(RECIPE).precision == expected
+        assert digits_trainer.resolve(replace(RECIPE, model="resnet18")).precision == "fp32"
+    fixed = replace(RECIPE, precision="fp32")
+    assert digits_trainer.resolve(fixed) == fixed
+
+
+def test_evaluate_scores_each_split(digits_trainer: TorchTrainer, trained: Path) -> None:
+    sizes = digits_trainer.check(RECIPE).sizes
+    for split in ("train", "validation", "test"):
+        scores = digits_trainer.evaluate(RECIPE, trained, split)
+        assert scores.logits.shape == (sizes[split], 10)
+        assert scores.logits.dtype == np.float32
+        assert scores.labels.dtype == np.int64
+        assert 0 <= scores.error < 0.9
+
+
+def test_evaluate_gives_the_error_that_was_recorded(
+    digits_trainer: TorchTrainer, trained: Path
+) -> None:
+    (record,) = digits_trainer.train(RECIPE, PARAMS, RunSeed(), trained, never)
+    scores = digits_trainer.evaluate(RECIPE, trained, "validation")
+    assert record.replayed
+    assert scores.error == record.validation_error
+
+
+def test_test_time_augmentation(digits_trainer: TorchTrainer, trained: Path) -> None:
+    for view in ("flip", "ten-crop"):
+        scores = digits_trainer.evaluate(RECIPE, trained, "test", view)
+        assert np.exp(scores.logits).sum(1) == pytest.approx(np.ones(359), abs=1e-4)
+
+
+def test_a_resolved_recipe_finds_the_same_checkpoint(
+    digits_trainer: TorchTrainer, trained: Path
+) -> None:
+    digits_trainer.evaluate(digits_trainer.resolve(RECIPE), trained, "test")
+    digits_trainer.evaluate(replace(RECIPE, precision="fp32"), trained, "test")
+
+
+def test_no_checkpoint(digits_trainer: TorchTrainer, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="has no good checkpoint of this recipe; train it"):
+        digits_trainer.evaluate(RECIPE, tmp_path, "test")
+    with pytest.raises(CheckpointError, match="has no good checkpoint of this recipe"):
+        digits_trainer.evaluate(replace(RECIPE, epochs=2), trained, "test")
+
+
+def test_a_split_without_images(
+    session_cache: Path,
+    tmp_path: Path,
+    encode: Callable[..., bytes],
+    make_folder: Callable[[Path, dict[str, bytes]], Path],
+) -> None:
+    files = {f"train/{c}/{i}.jpg": encode(i) for c in "ab" for i in range(20)}
+    data = DataSource("folder", str(make_folder(tmp_path / "x", files)))
+    trainer = TorchTrainer(cache=session_cache)
+    recipe = Recipe(data=data, epochs=1, batch_size=8)
+    list(trainer.train(recipe, PARAMS, RunSeed(), tmp_path / "c", never))
+    with pytest.raises(DataError, match="has no test images"):
+        trainer.evaluate(recipe, tmp_path / "c", "test")
+
+
+def test_batches_of_one_are_refused(digits_trainer: TorchTrainer, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="batch_size = 1 cannot train batch normalisation"):
+        digits_trainer.check(replace(RECIPE, batch_size=1))
+
+
+def test_a_model_too_deep_for_the_images(digits_trainer: TorchTrainer) -> None:
+    with pytest.raises(ModelError, match="densenet121 cannot take images of 8 x 8 pixels"):
+        digits_trainer.check(replace(RECIPE, model="densenet121"))
+    with pytest.raises(ModelError, match="resnet18 on 8 x 8 pixels cannot train in bf16"):
+        digits_trainer.check(replace(RECIPE, model="resnet18", precision="bf16"))
+
+
+def test_unknown_device(tmp_path: Path) -> None:
+    for name in ("cuda:77", "nonsense"):
+        with pytest.raises(TrainerError, match=f"device '{name}' cannot be used here"):
+            TorchTrainer(name, cache=tmp_path)
+
+
+def test_threads_are_set(tmp_path: Path) -> None:
+    trainer = TorchTrainer(cache=tmp_path, threads=1)
+    assert trainer.describe()["threads"] == "1"
+
+
+def test_out_of_memory_is_one_line(
+    digits_trainer: TorchTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nlots")
+
+    monkeypatch.setattr(models, "build", full)
+    with pytest.raises(ModelError, match=r"batch_size = 256 does not fit into the memory of cpu"):
+        list(digits_trainer.train(RECIPE, PARAMS, RunSeed(), tmp_path, never))
+
+
+def test_data_stay_warm(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = TorchTrainer(cache=session_cache)
+    trainer.check(RECIPE)
+    monkeypatch.setattr(torch_trainer.datasets, "load", None)
+    trainer.check(RECIPE)
+
+
+def test_members_combine(digits_trainer: TorchTrainer, trained: Path) -> None:
+    validation = digits_trainer.evaluate(RECIPE, trained, "validation")
+    test = digits_trainer.evaluate(RECIPE, trained, "test")
+    combined, weights = digits_trainer.combine("paper", [validation] * 2, [test] * 2)
+    assert combined.error == test.error
+    assert weights == (0.5, 0.5)
+
+
+@pytest.fixture(scope="module")
+def tiny_run(
+    session_cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_files: dict[str, bytes],
+    make_zip: Callable[[Path, dict[str, bytes]], Path],
+) -> tuple[TorchTrainer, Recipe, Path]:
+    """A run on made images in Tiny ImageNet's layout: trainer, recipe, checkpoints."""
+    root = tmp_path_factory.mktemp("tiny")
+    data = DataSource(
+        "tiny-imagenet", str(make_zip(root / "tiny.zip", tiny_files)), image_size=24, validation=0.3
+    )
+    recipe = Recipe(data=data, epochs=2, batch_size=5, warmup_epochs=0)
+    trainer = TorchTrainer(cache=session_cache)
+    list(trainer.train(recipe, HyperParams(lr=0.01), RunSeed(), root / "c", never))
+    return trainer, recipe, root / "c"
+
+
+def test_predict_tiny_imagenets_test_images(tiny_run: tuple[TorchTrainer, Recipe, Path]) -> None:
+    trainer, recipe, checkpoints = tiny_run
+    found = trainer.predict(recipe, checkpoints, Path(recipe.data.path or ""))
+    assert [Path(name).name for name in found.names] == [f"test_{i}.JPEG" for i in range(12)]
+    assert found.logits.shape == (12, 3)
+    assert found.classes == ("n03", "n01", "n02")
+
+
+def test_predict_agrees_with_evaluate(
+    tiny_run: tuple[TorchTrainer, Recipe, Path],
+    tiny_files: dict[str, bytes],
+    tmp_path: Path,
+    make_folder: Callable[[Path, dict[str, bytes]], Path],
+) -> None:
+    trainer, recipe, checkpoints = tiny_run
+    scores = trainer.evaluate(recipe, checkpoints, "test")
+    images = {Path(n).name: d for n, d in tiny_files.items() if n.startswith("val/images")}
+    found = trainer.predict(recipe, checkpoints, make_folder(tmp_path / "val", images))
+    assert found.names == tuple(f"val_{i}.JPEG" for i in range(6))
+    assert np.allclose(found.logits, scores.logits, atol=1e-2)
+
+
+def test_predict_needs_no_training_data(
+    tiny_run: tuple[TorchTrainer, Recipe, Path], encode: Callable[..., bytes], tmp_path: Path
+) -> None:
+    trainer, recipe, checkpoints = tiny_run
+    image = tmp_path / "one.png"
+    image.write_bytes(encode(5, (50, 30), format="PNG"))
+    elsewhere = replace(recipe, data=replace(recipe.data, path="/not/there.zip"))
+    found = trainer.predict(elsewhere, checkpoints, image)
+    assert found.names == ("one.png",)
+    assert np.isfinite(found.logits).all()
+
+
+def test_data_that_moved_still_fit_their_checkpoints(
+    tiny_run: tuple[TorchTrainer, Recipe, Path],
+    tiny_files: dict[str, bytes],
+    tmp_path: Path,
+    make_folder: Callable[[Path, dict[str, bytes]], Path],
+) -> None:
+    trainer, recipe, checkpoints = tiny_run
+    moved = str(make_folder(tmp_path / "moved", tiny_files))
+    recipe = replace(recipe, data=replace(recipe.data, path=moved))
+    records = trainer.train(recipe, HyperParams(lr=0.01), RunSeed(), checkpoints, never)
+    assert all(record.replayed for record in records)
+
+
+@pytest.mark.slow
+def test_real_images_are_learnt(session_cache: Path, shared_data: Path, tmp_path: Path) -> None:
+    data = DataSource("tiny-imagenet", str(shared_data / "tiny-imagenet-20.zip"), image_size=16)
+    recipe = Recipe(data=data, epochs=4, batch_size=64, schedule="cosine")
+    trainer = TorchTrainer(cache=session_cache)
+    records = list(trainer.train(recipe, PARAMS, RunSeed(), tmp_path, never))
+    assert records[-1].validation_error < 0.85
+    assert trainer.evaluate(recipe, tmp_path, "test").error < 0.85
