@@ -104,11 +104,18 @@ class Standing:
         return sum(a.end in ("failed", "lost") for a in self.attempts.get(trial.number, ()))
 
 
+def standings(study: Study, groups: Sequence[Group]) -> list[Standing]:
+    """Groups as they stand."""
+    # Attempts first: a trial read later can only be further on than its attempts say.
+    by_group: dict[str, list[Attempt]] = defaultdict(list)
+    for row in attempts.read(study.database, [group.name for group in groups]):
+        by_group[row.group].append(row)
+    return [Standing.of(study.trials(group), by_group[group.name]) for group in groups]
+
+
 def standing(study: Study, group: Group) -> Standing:
     """A group as it stands."""
-    # Attempts first: a trial read later can only be further on than its attempts say.
-    rows = attempts.read(study.database, [group.name])
-    return Standing.of(study.trials(group), rows)
+    return standings(study, [group])[0]
 
 
 def history(study: Study, group: Group, now: Standing) -> History:

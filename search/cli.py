@@ -39,6 +39,13 @@ def main() -> NoReturn:
         code = cli.main(prog_name="tuneoff", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(128 + signal.SIGINT)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "tuneoff"
+        click.echo(f"Error: {error.format_message()} (see `{command} --help`)", err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

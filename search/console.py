@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from search.errors import SearchError
+from search.errors import SearchError, UserError
 from search.export import Exported
 from search.launch import Fleet
 from search.progress import ArmStatus, Status, read_status, table
@@ -19,7 +22,7 @@ from search.study import Study
 from trainer.contract import Trainer
 from trainer.errors import Interrupted
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 LINE_SECONDS = 15.0
 
 
@@ -148,15 +151,45 @@ def decoding_progress(console: Console) -> Callable[[int, int], None]:
 
 
 def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -> None:
-    """Serve optuna-dashboard until Ctrl-C."""
+    """Serve optuna-dashboard until Ctrl-C.
+
+    Raises:
+        UserError: this address cannot be listened on.
+    """
     import optuna_dashboard
     from optuna.artifacts import FileSystemArtifactStore
 
     artifacts.mkdir(parents=True, exist_ok=True)
-    Console().print(f"Dashboard of {database} on http://{host}:{port}/ (Ctrl-C ends it)")
-    optuna_dashboard.run_server(
-        database.optuna, host=host, port=port, artifact_store=FileSystemArtifactStore(artifacts)
+    app = optuna_dashboard.wsgi(
+        database.optuna, artifact_store=FileSystemArtifactStore(artifacts)
     )
+    kind = _Server6 if ":" in host else _Server
+    try:
+        server = make_server(host, port, app, server_class=kind, handler_class=_QuietHandler)
+    except OSError as error:
+        raise UserError(
+            f"--host {host} --port {port}: cannot be used ({error.strerror}); choose another"
+        ) from None
+    with server:
+        shown = f"[{host}]" if ":" in host else host
+        Console().print(f"Dashboard of {database}", soft_wrap=True)
+        Console().print(f"http://{shown}:{port}/ (Ctrl-C ends it)", soft_wrap=True)
+        server.serve_forever()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Requests have threads of their own, so that Ctrl-C always reaches this one."""
+
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the page asks for news every few seconds."""
 
 
 def _begun(study: Study, status: Status) -> list[ArmStatus]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
-from search.claim import FAILURE, Standing, next_job, next_waiting, standing
+from search.claim import FAILURE, Standing, next_job, next_waiting, standing, standings
 from search.results import pick, state_of
 from search.study import Group, Study
 
@@ -69,12 +69,12 @@ class Status:
 
 def read_status(study: Study) -> Status:
     """The study as it stands now."""
-    standings = [(group, standing(study, group)) for group in study.groups]
+    pairs = list(zip(study.groups, standings(study, study.groups), strict=True))
     arms = [
-        _arm(study, arm, [(g, now) for g, now in standings if g.arm == arm])
+        _arm(study, arm, [(g, now) for g, now in pairs if g.arm == arm])
         for arm in (*study.spec.arms, "full", "ensemble")
     ]
-    busy = tuple(_busy(group, trial, now) for group, now in standings for trial in now.live)
+    busy = tuple(_busy(group, trial, now) for group, now in pairs for trial in now.live)
     trained = sum(arm.spent for arm in arms)
     left = sum(max(0, arm.budget - arm.spent) for arm in arms)
     seconds = sum(arm.seconds for arm in arms)
@@ -86,7 +86,7 @@ def read_status(study: Study) -> Status:
         seconds_left=left * seconds / trained / len(busy) if trained and busy else None,
         failures=tuple(
             f"{group.name}#{trial.number}: {trial.user_attrs[FAILURE]}"
-            for group, now in standings
+            for group, now in pairs
             for trial in now.trials
             if FAILURE in trial.user_attrs
         ),

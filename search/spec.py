@@ -337,8 +337,8 @@ def _apply(values: dict[str, Any], change: str) -> None:
     if not equals or not key.strip():
         raise SpecError(f"--set {change}: write it as --set budget.epochs=20")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        (value,) = tomllib.loads(f"value = {text}").values()
+    except ValueError:
         value = text.strip()  # a bare word is a string: --set trial.model=resnet18
     *parents, last = key.strip().split(".")
     table = values
@@ -371,11 +371,9 @@ def _one_line(error: ValidationError) -> str:
 
 def _siblings(loc: Sequence[int | str]) -> list[str]:
     """The keys that may stand where the unknown key ``loc[-1]`` does."""
-    model: Any = StudySpec
-    named = {
+    named: dict[int | str, type[BaseModel]] = {
         "arms": ArmSpec,
         "space": ParamSpec,
-        "members": MemberSpec,
         "data": DataSpec,
         "trial": TrialSpec,
         "budget": BudgetSpec,
@@ -383,6 +381,7 @@ def _siblings(loc: Sequence[int | str]) -> list[str]:
         "ensemble": EnsembleSpec,
         "workers": WorkersSpec,
     }
-    for part in loc[:-1]:
-        model = named.get(str(part), model)
+    model = named[loc[0]] if len(loc) > 1 else StudySpec
+    if loc[:2] == ("ensemble", "members"):
+        model = MemberSpec
     return list(model.model_fields)

@@ -91,7 +91,8 @@ class QuasiRandom:
     def _point(self, number: int) -> Any:
         seed = np.random.default_rng(np.random.SeedSequence(self.seed))
         sobol = qmc.Sobol(len(self.space.distributions), scramble=True, rng=seed)
-        sobol.fast_forward(number)
+        if number:  # SciPy refuses to go forward by none
+            sobol.fast_forward(number)
         with warnings.catch_warnings():
             # SciPy would have 2**m points at once; one after another they are the same points.
             warnings.filterwarnings(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import shutil
 import signal
@@ -50,14 +49,32 @@ def digits() -> Callable[..., list[str]]:
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """For subprocesses: one thread each, compiled modules kept, no settings of our own."""
     values = {k: v for k, v in os.environ.items() if not k.startswith("TUNEOFF_")}
     values |= {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "80"}
-    if values.pop("PYTHONDONTWRITEBYTECODE", ""):
-        # Compiling torch takes longer than all else that a short process does.
-        values["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("bytecode"))
-    return values
+    cache = request.config.cache
+    if not values.pop("PYTHONDONTWRITEBYTECODE", "") or cache is None:
+        yield values
+        return
+    # Compiling torch takes longer than all else that a short process does.
+    values["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "pycache_prefix", values["PYTHONPYCACHEPREFIX"])
+        patch.setattr(sys, "dont_write_bytecode", False)
+        yield values
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one command printed, line by line."""
+
+    out: list[str]
+    err: list[str]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.out) + "".join(self.err)
 
 
 @dataclass
@@ -117,12 +134,11 @@ class Tuneoff:
 
     def command(self, *args: object) -> list[str]:
         words = [str(arg) for arg in args]
-        # "data" and "train" have no database.
-        here = [] if words[0] in ("data", "train") else ["--storage", self.storage]
-        place = ["data", words[1]] if words[0] == "data" else [words[0]]
-        rest = words[len(place) :]
-        command = [sys.executable, "-m", "search", *place, *here, "--work", str(self.work), *rest]
-        return command
+        place = words[:2] if words[0] == "data" else words[:1]
+        options = ["--work", str(self.work)]
+        if words[0] not in ("data", "train"):
+            options += ["--storage", self.storage]
+        return [sys.executable, "-m", "search", *place, *options, *words[len(place) :]]
 
     def start(self, *args: object, **environment: str) -> Running:
         """Start it, and go on."""
@@ -144,10 +160,6 @@ class Tuneoff:
         found = running.wait()
         assert found == code, f"exit code {found}, not {code}:\n{running.text}"
         return running
-
-    def json(self, *args: object) -> Any:
-        """What it prints, read as JSON."""
-        return json.loads("".join(self(*args).out))
 
     def leftovers(self) -> list[psutil.Process]:
         """Every process alive that names our work folder: nobody else's does."""
@@ -193,6 +205,29 @@ def make_tuneoff(
 def tuneoff(make_tuneoff: Callable[..., Tuneoff]) -> Tuneoff:
     """``tuneoff`` in an empty folder, on an SQLite file there."""
     return make_tuneoff()
+
+
+@pytest.fixture
+def inside(
+    environment: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Said]:
+    """Runs a command in this process, which is quicker: (Tuneoff, words, exit code) -> Said."""
+    from search.cli import main
+
+    def run(tuneoff: Tuneoff, *args: object, code: int = 0) -> Said:
+        monkeypatch.chdir(tuneoff.folder)
+        monkeypatch.setattr(sys, "argv", ["tuneoff", *tuneoff.command(*args)[3:]])
+        monkeypatch.setenv("COLUMNS", "80")
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert ended.value.code == code, f"exit code {ended.value.code}, not {code}:\n{out}{err}"
+        return Said(out.splitlines(keepends=True), err.splitlines(keepends=True))
+
+    return run
 
 
 @dataclass(frozen=True)
@@ -260,12 +295,17 @@ class Ledger:
             return []
         return [Row(**{name: row[name] for name in Row.__dataclass_fields__}) for row in rows]
 
+    def spent(self) -> int:
+        """Epochs that all attempts have trained."""
+        return sum(row.epochs for row in self.attempts())
+
     def trials(self) -> list[Mapping[str, Any]]:
-        """Every trial, with its group, number, state and last reported epoch."""
+        """Every trial, with its group, number, state, value and last reported epoch."""
         return self._rows(
-            'SELECT s.study_name AS "group", t.number, t.state, '
-            "(SELECT MAX(step) FROM trial_intermediate_values v WHERE v.trial_id = t.trial_id)"
+            'SELECT s.study_name AS "group", t.number, t.state, v.value, '
+            "(SELECT MAX(step) FROM trial_intermediate_values i WHERE i.trial_id = t.trial_id)"
             " AS epochs FROM trials t JOIN studies s ON s.study_id = t.study_id"
+            " LEFT JOIN trial_values v ON v.trial_id = t.trial_id"
             " ORDER BY s.study_name, t.number"
         )
 

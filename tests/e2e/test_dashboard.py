@@ -49,8 +49,9 @@ def site(finished: Any, until: Callable[..., Any]) -> Iterator[str]:
     until(lambda: get(url) or server.process.poll() is not None, "the dashboard")
     yield url
     server.signal(signal.SIGINT)
-    assert server.wait(30) in (0, 128 + signal.SIGINT)
+    assert server.wait(30) == 128 + signal.SIGINT
     assert "Traceback" not in server.text
+    assert url in server.text
 
 
 def test_every_group_is_listed(site: str) -> None:
@@ -65,6 +66,17 @@ def test_the_browser_shows_them(
     dom = dump_dom(f"{site}/dashboard/", tmp_path / "profile", "--virtual-time-budget=20000")
     for group in GROUPS:
         assert group in dom
+
+
+def test_a_port_in_use_is_refused(finished: Any, inside: Callable[..., Any]) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        said = inside(finished, "dashboard", "--port", port, code=2)
+    assert said.out == []
+    assert len(said.err) == 1
+    assert f"--port {port}" in said.err[0]
 
 
 def test_the_report_shows_its_figures(

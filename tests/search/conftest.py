@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from hypothesis import settings
 
 from search.attempts import Worker
 from search.spec import StudySpec
@@ -38,6 +39,10 @@ TASK = Task(
     classes=tuple("0123456789"), sizes={"train": 80, "validation": 20, "test": 30}, digest="d" * 64
 )
 _numbers = itertools.count()
+
+# The machine is shared: a slow example is no failure.
+settings.register_profile("search", deadline=None, max_examples=50)
+settings.load_profile("search")
 
 
 @dataclass

@@ -137,7 +137,7 @@ def test_out_of_memory_is_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nlots")
 
     monkeypatch.setattr(models, "build", full)
-    with pytest.raises(ModelError, match=r"batch_size = 256 does not fit into the memory of cpu"):
+    with pytest.raises(TrainerError, match=r"batch_size = 256 does not fit into the memory of cpu"):
         list(digits_trainer.train(RECIPE, PARAMS, RunSeed(), tmp_path, never))
 
 
