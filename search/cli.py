@@ -668,8 +668,10 @@ def doctor(storage: str, work: Path) -> int:
       tuneoff doctor --storage postgresql://me@db/tuneoff
     """
     from search.doctor import examine
+    from trainer.models import IMAGENET_WEIGHTS, imagenet_problem
 
-    findings = examine(storage, work, _trainer(work).describe(), {})
+    weights = {model: imagenet_problem(model) for model in IMAGENET_WEIGHTS}
+    findings = examine(storage, work, _trainer(work).describe(), weights)
     for finding in findings:
         mark = (
             "[green]ok  [/]" if finding.ok else "[red]FIX [/]" if finding.needed else "[dim]-   [/]"

@@ -113,7 +113,7 @@ class SearchSpace:
     def at(self, point: Sequence[float]) -> dict[str, Any]:
         """The parameters at a point of the unit cube, 0 <= point[i] < 1, one for each name."""
         pairs = zip(self.distributions.items(), point, strict=True)
-        return {name: _at(distribution, u) for (name, distribution), u in pairs}
+        return {name: _at(distribution, float(u)) for (name, distribution), u in pairs}
 
     def grid(self, points: int) -> list[dict[str, Any]]:
         """Every combination of ``points`` evenly spaced values of each range, and all choices."""

@@ -8,24 +8,23 @@ import urllib.error
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from filelock import FileLock
 from torch import Tensor, nn
-from torchvision import models as zoo
 
 from trainer.contract import Recipe
 from trainer.errors import ModelError
 
 # The paper's weights (2017). torchvision's DEFAULT is V2 for ResNet50 and deeper.
-IMAGENET_WEIGHTS: Mapping[str, Any] = {
-    "resnet18": zoo.ResNet18_Weights.IMAGENET1K_V1,
-    "resnet34": zoo.ResNet34_Weights.IMAGENET1K_V1,
-    "resnet50": zoo.ResNet50_Weights.IMAGENET1K_V1,
-    "resnet101": zoo.ResNet101_Weights.IMAGENET1K_V1,
-    "resnet152": zoo.ResNet152_Weights.IMAGENET1K_V1,
-    "densenet121": zoo.DenseNet121_Weights.IMAGENET1K_V1,
+IMAGENET_WEIGHTS: Mapping[str, str] = {
+    "resnet18": "ResNet18_Weights.IMAGENET1K_V1",
+    "resnet34": "ResNet34_Weights.IMAGENET1K_V1",
+    "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
+    "resnet101": "ResNet101_Weights.IMAGENET1K_V1",
+    "resnet152": "ResNet152_Weights.IMAGENET1K_V1",
+    "densenet121": "DenseNet121_Weights.IMAGENET1K_V1",
 }
 
 # DenseNet's published weights carry names from before torch 0.4 ("denselayer1.norm.1.weight").
@@ -76,6 +75,8 @@ def check(recipe: Recipe, height: int, width: int) -> None:
             state = _weights(recipe)
             model = _bare(recipe.model, _outputs(recipe, state))
             _require_fit(recipe, model, state)
+        if recipe.model in _PROXIES:
+            return  # they take every size that a DataSource may ask for
         try:
             model(torch.empty(2, 3, height, width))
         except RuntimeError as error:
@@ -94,12 +95,15 @@ def trains_in_bf16(model: str, height: int, width: int, device: torch.device) ->
 
 def _bare(name: str, classes: int) -> nn.Module:
     if name in IMAGENET_WEIGHTS:
-        return cast(nn.Module, zoo.get_model(name, weights=None, num_classes=classes))
+        # Here and not above: importing torchvision takes seconds, which proxies need not pay.
+        from torchvision.models import get_model
+
+        return cast(nn.Module, get_model(name, weights=None, num_classes=classes))
     return _PROXIES[name](classes)
 
 
 def _head_name(model: nn.Module) -> str:
-    return "classifier" if isinstance(model, zoo.DenseNet) else "fc"
+    return "classifier" if hasattr(model, "classifier") else "fc"
 
 
 def _head(model: nn.Module) -> nn.Linear:
@@ -144,7 +148,26 @@ def _weights(recipe: Recipe) -> Mapping[str, Tensor]:
             f'there are no ImageNet weights for model {recipe.model!r}; set weights = "none" '
             f"or use one of: {', '.join(IMAGENET_WEIGHTS)}"
         )
-    return _read_state(_imagenet_file(str(IMAGENET_WEIGHTS[recipe.model].url)))
+    return _read_state(_imagenet_file(imagenet_url(recipe.model)))
+
+
+def imagenet_url(model: str) -> str:
+    """Where torchvision publishes a model's ImageNet weights."""
+    from torchvision.models import get_weight
+
+    return str(get_weight(IMAGENET_WEIGHTS[model]).url)
+
+
+def imagenet_problem(model: str) -> str:
+    """Why a model's ImageNet weights cannot be used without a download; "" if they can."""
+    path = _imagenet_path(imagenet_url(model))
+    if not path.exists():
+        return f"not at {path}; fetched when first needed"
+    try:
+        _imagenet_file(imagenet_url(model))
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
@@ -167,9 +190,8 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
 
 def _imagenet_file(url: str) -> Path:
     """The weights' file in torch's cache (TORCH_HOME), fetched if missing, its hash checked."""
-    name = url.rsplit("/", 1)[-1]
-    path = Path(torch.hub.get_dir(), "checkpoints", name)
-    prefix = Path(name).stem.rsplit("-", 1)[-1]
+    path = _imagenet_path(url)
+    prefix = path.stem.rsplit("-", 1)[-1]
     if not path.exists():
         _download(url, path, prefix)
     # torch.hub trusts whatever lies in its cache.
@@ -181,6 +203,10 @@ def _imagenet_file(url: str) -> Path:
             f"not {prefix}; remove it and start again"
         )
     return path
+
+
+def _imagenet_path(url: str) -> Path:
+    return Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
 
 
 def _download(url: str, path: Path, prefix: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import nn
 
@@ -94,7 +94,7 @@ class TorchTrainer:
             "threads": str(torch.get_num_threads()),
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
+            "torchvision": version("torchvision"),
             "jpeg_decoder": decode.decoder_name(),
         }
 

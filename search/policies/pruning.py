@@ -37,7 +37,7 @@ class Pruning:
     def build(self) -> BasePruner:
         """A fresh pruner; all that it remembers lies in the study."""
         if self.name == "median":
-            return MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.min_epochs - 1)
+            return MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.min_epochs)
         if self.name == "hyperband":
             return HyperbandPruner(
                 min_resource=self.min_epochs,

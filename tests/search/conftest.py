@@ -194,6 +194,9 @@ def postgres_database(postgres_shared_url: str, postgres_server: Any) -> Iterato
 def database(request: pytest.FixtureRequest) -> Database:
     """An open database, on SQLite and on Postgres, that other tests use too."""
     found: Database = request.getfixturevalue(f"{request.param}_database")
+    if request.param == "postgres":
+        request.getfixturevalue("postgres_server").start()
+        found.close()  # connections from before a restart by another test
     return found
 
 
@@ -248,9 +251,7 @@ def spec_values() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def make_study(
-    spec_values: Callable[..., dict[str, Any]], tmp_path: Path
-) -> Callable[..., Study]:
+def make_study(spec_values: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., Study]:
     """Creates a small study of a fresh name: make_study(database, budget={"epochs": 6})."""
 
     def make(database: Database, **changes: Any) -> Study:

@@ -46,7 +46,7 @@ def history_of(study: optuna.Study, remaining: int = 1000) -> History:
     return History(study, trials, frozenset(), EPOCHS, remaining)
 
 
-def run(policy: Any, count: int, curve: Any = None) -> optuna.Study:
+def run(policy: Any, count: int) -> optuna.Study:
     """A study of this many full runs, as the policy proposes them."""
     study = new_study()
     for _ in range(count):
@@ -82,7 +82,7 @@ SAMPLED = ("gp", "tpe", "random", "quasi-random", "grid")
 
 
 @pytest.mark.parametrize("sampler", SAMPLED)
-@pytest.mark.parametrize("done", [0, 4, 8])
+@pytest.mark.parametrize("done", [0, 4])
 def test_the_same_history_gives_the_same_job(spec_values: Any, sampler: str, done: int) -> None:
     arm = {"sampler": sampler, "startup": 3}
     study = run(policy_of(spec_values, arm), done)
@@ -91,9 +91,7 @@ def test_the_same_history_gives_the_same_job(spec_values: Any, sampler: str, don
     assert first.until_epoch == EPOCHS
     # Another worker has other objects, and asks again.
     other = policy_of(spec_values, arm)
-    copied = replace(
-        history_of(study), trials=tuple(copy.deepcopy(t) for t in study.get_trials())
-    )
+    copied = replace(history_of(study), trials=tuple(copy.deepcopy(t) for t in study.get_trials()))
     assert other.next(copied) == first
     assert other.next(copied) == first
     # Asking writes nothing.
@@ -104,9 +102,9 @@ def test_the_same_history_gives_the_same_job(spec_values: Any, sampler: str, don
 def test_proposals_lie_in_the_space_and_differ(spec_values: Any, sampler: str) -> None:
     spec = spec_of(spec_values, {"arm": {"sampler": sampler, "startup": 3}})
     space = SearchSpace.of(spec)
-    found = params_of(run(build_policy(spec, space, "arm", 0), 7))
+    found = params_of(run(build_policy(spec, space, "arm", 0), 5))
     assert [space.check(params) for params in found] == found
-    assert len({str(params) for params in found}) == 7
+    assert len({str(params) for params in found}) == 5
 
 
 @pytest.mark.parametrize("sampler", SAMPLED)
@@ -126,10 +124,10 @@ def test_arms_of_one_repeat_start_from_the_same_points(spec_values: Any) -> None
 
 
 def test_models_take_over_after_the_start(spec_values: Any) -> None:
-    random = params_of(run(policy_of(spec_values, {"sampler": "random"}), 6))
+    random = params_of(run(policy_of(spec_values, {"sampler": "random"}), 5))
     for sampler in ("gp", "tpe"):
         arm = {"sampler": sampler, "startup": 4}
-        modelled = params_of(run(policy_of(spec_values, arm), 6))
+        modelled = params_of(run(policy_of(spec_values, arm), 5))
         assert modelled[:4] == random[:4]
         assert modelled[4] != random[4]
 
@@ -206,9 +204,7 @@ def race(pruner: dict[str, Any], spec_values: Any, curves: list[list[float]]) ->
             study._storage.set_trial_intermediate_value(trial._trial_id, epoch, error)
             now = study.get_trials(deepcopy=False)[trial.number]
             if policy.after(history_of(study), now) is not Decision.CONTINUE:
-                study._storage.set_trial_state_values(
-                    trial._trial_id, TrialState.PRUNED, [error]
-                )
+                study._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, [error])
                 break
         else:
             study.tell(trial, curve[-1])

@@ -159,7 +159,7 @@ def test_a_stopped_worker_leaves_what_the_next_one_goes_on_with(
         stopping = []
 
         def stop(heard: Any = heard, stopping: Any = stopping) -> bool:
-            if not next(heard, None) is False:
+            if next(heard, None) is not False:
                 stopping.append(True)
             return bool(stopping)
 
@@ -505,12 +505,11 @@ def test_death_after_any_write_changes_nothing(
         assert found == undisturbed, f"killed after write {death}, {causes}"
 
 
-def test_death_after_any_write_changes_nothing_on_postgres(
-    postgres_database: Any, life: Any
-) -> None:
-    undisturbed, writes, _ = life(postgres_database, "paused", ())
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_death_after_any_write_changes_nothing_on_postgres(database: Any, life: Any) -> None:
+    undisturbed, writes, _ = life(database, "paused", ())
     for death in range(1, writes + 1, 2):
-        found, _, causes = life(postgres_database, "paused", (death,))
+        found, _, causes = life(database, "paused", (death,))
         assert found == undisturbed, f"killed after write {death}, {causes}"
 
 

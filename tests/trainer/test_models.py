@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,8 +49,7 @@ def save_with_hash(folder: Path, name: str, state: Mapping[str, Any]) -> Path:
 
 def pin(monkeypatch: pytest.MonkeyPatch, model: str, url: str) -> None:
     """Makes ``url`` the address of a model's ImageNet weights."""
-    pinned = {**models.IMAGENET_WEIGHTS, model: SimpleNamespace(url=url)}
-    monkeypatch.setattr(models, "IMAGENET_WEIGHTS", pinned)
+    monkeypatch.setattr(models, "imagenet_url", {model: url}.__getitem__)
 
 
 @pytest.mark.parametrize("model", PROXIES)
@@ -79,10 +77,10 @@ def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone() -
 
 
 def test_pinned_weights_are_the_papers() -> None:
-    assert {str(weights) for weights in models.IMAGENET_WEIGHTS.values()} == {
-        f"{name}_Weights.IMAGENET1K_V1"
-        for name in ("ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152", "DenseNet121")
+    assert {weights.lower() for weights in models.IMAGENET_WEIGHTS.values()} == {
+        f"{model}_weights.imagenet1k_v1" for model in MODELS if model not in PROXIES
     }
+    assert models.imagenet_url("resnet101").endswith("/resnet101-63fe2227.pth")
 
 
 @pytest.mark.parametrize("model", PROXIES)
