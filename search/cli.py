@@ -152,7 +152,9 @@ def cli(verbose: bool) -> None:
 @_storage_option
 @_work_option
 @_workers_options
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the report.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the report."
+)
 def run(
     study_file: Path,
     changes: tuple[str, ...],
@@ -198,7 +200,8 @@ def run(
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     console.print(f"Took {minutes} min {seconds} s.")
     console.print(f"Report:    {page}", soft_wrap=True)
-    option = "" if storage == DEFAULT_URL else f" --storage {database}"
+    known = storage in (DEFAULT_URL, os.environ.get("TUNEOFF_STORAGE"))
+    option = "" if known else f" --storage {database}"
     console.print(f"Dashboard: tuneoff dashboard{option}", soft_wrap=True)
     return 0
 
@@ -712,6 +715,8 @@ class _Stop:
 
     def _heard(self, number: int, _: FrameType | None) -> None:
         if self.signal:
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), b"\x1b[?25h")  # progress bars hide the cursor
             os._exit(128 + number)
         self.signal = number
 

@@ -51,6 +51,8 @@ def follow(study: Study, fleet: Fleet, stop: Callable[[], bool]) -> None:
                 console.print("Stopping: workers checkpoint and leave (again to quit at once).")
                 fleet.drain()
                 asked = True
+            for line in fleet.news():
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
             status = study.database.patiently(lambda: read_status(study))
             for arm in _begun(study, status):
                 if arm.name not in tasks:
@@ -84,7 +86,9 @@ def print_status(console: Console, status: Status) -> None:
     if not status.busy:
         console.print("No worker is at work.")
     if status.seconds_left is not None:
-        console.print(f"About {status.seconds_left / 60:.0f} min left at this speed.")
+        minutes = status.seconds_left / 60
+        about = f"About {minutes:.0f} min" if minutes >= 1 else "Less than a minute"
+        console.print(f"{about} left at this speed.")
     if status.draining:
         console.print("Draining: workers leave after their trials (`tuneoff stop --undo`).")
     for failure in status.failures:
@@ -160,9 +164,7 @@ def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -
     from optuna.artifacts import FileSystemArtifactStore
 
     artifacts.mkdir(parents=True, exist_ok=True)
-    app = optuna_dashboard.wsgi(
-        database.optuna, artifact_store=FileSystemArtifactStore(artifacts)
-    )
+    app = optuna_dashboard.wsgi(database.optuna, artifact_store=FileSystemArtifactStore(artifacts))
     kind = _Server6 if ":" in host else _Server
     try:
         server = make_server(host, port, app, server_class=kind, handler_class=_QuietHandler)

@@ -11,10 +11,10 @@ from typing import Any
 
 import tomli_w
 import yaml
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from search.errors import UserError
-from search.results import full_runs, key_of, ranking
+from search.results import confirmed_runs, key_of, mean_error, ranking
 from search.study import FULL_RUN, Study
 from search.trial import ENVIRONMENT, RECIPE, TEST_ERROR
 from trainer.contract import HyperParams, Recipe, RunSeed
@@ -50,24 +50,14 @@ def best(study: Study, top: int) -> list[Exported]:
     Raises:
         UserError: no trial has finished yet.
     """
-    runs = full_runs(study)
-    rows: list[tuple[float, str, Mapping[str, Any], list[FrozenTrial]]] = []
-    for found in ranking(study):
-        done = [
-            trial
-            for (key, _), trial in sorted(runs.items())
-            if key == key_of(found.params) and trial.state == TrialState.COMPLETE
-        ]
-        rows.append((found.error, found.source, found.params, done))
+    rows = confirmed_runs(study)
+    known = [key_of(found.params) for found, _ in rows]
+    rows += [(found, []) for found in ranking(study) if key_of(found.params) not in known]
     if not rows:
         raise UserError(f"study {study.name} has no finished trial yet; run it first")
-    seeds = study.spec.promote.seeds if study.spec.promote else 1
-    confirmed = [row for row in rows if len(row[3]) >= seeds]
-    if confirmed:
-        rows = sorted(confirmed, key=lambda row: _mean(row[3][:seeds]))
     return [
-        _exported(study, rank, source, params, done[:seeds])
-        for rank, (_, source, params, done) in enumerate(rows[:top], start=1)
+        _exported(study, rank, found.source, found.params, done)
+        for rank, (found, done) in enumerate(rows[:top], start=1)
     ]
 
 
@@ -120,8 +110,9 @@ def _exported(
     study: Study, rank: int, source: str, params: Mapping[str, Any], done: list[FrozenTrial]
 ) -> Exported:
     if not done:
-        base = study.spec.full_recipe() if study.spec.promote else study.spec.recipe()
-        recipe, hyperparams = study.space.apply(base, params)
+        recipe, hyperparams = study.space.apply(study.spec.recipe(), params)
+        if study.spec.promote:
+            recipe = recipe.override(study.spec.promote.changes())
         seed = RunSeed(study.spec.seed, FULL_RUN, 0)
         return Exported(rank, source, dict(params), hyperparams, recipe, seed, {}, {})
     first = done[0]
@@ -129,7 +120,7 @@ def _exported(
     assert first.value is not None
     expected = {
         "validation_error": first.value,
-        "mean_validation_error": _mean(done),
+        "mean_validation_error": mean_error(done),
         "seeds": float(len(done)),
     }
     if TEST_ERROR in first.user_attrs:
@@ -145,11 +136,6 @@ def _exported(
         expected=expected,
         environment=first.user_attrs.get(ENVIRONMENT, {}),
     )
-
-
-def _mean(trials: list[FrozenTrial]) -> float:
-    values = [trial.value for trial in trials if trial.value is not None]
-    return sum(values) / len(values)
 
 
 def _restored(entry: Mapping[str, Any]) -> Exported:

@@ -76,6 +76,8 @@ def usable_cores() -> int:
 class _Member:
     seat: Seat
     log: Path
+    begin: int = 0  # where in the log its present life begins
+    starts: int = 0
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     deaths: int = 0
@@ -102,6 +104,7 @@ class Fleet:
         logs.mkdir(parents=True, exist_ok=True)
         self._members = [_Member(seat, logs / f"worker-{i}.log") for i, seat in enumerate(seats)]
         self._draining = False
+        self._news: list[str] = []
 
     def __enter__(self) -> Fleet:
         for member in self._members:
@@ -130,6 +133,11 @@ class Fleet:
             self._tend(member)
         return any(not member.finished for member in self._members)
 
+    def news(self) -> list[str]:
+        """One line for each worker that died since the last call."""
+        news, self._news = self._news, []
+        return news
+
     def drain(self) -> None:
         """Ask every worker to checkpoint and leave."""
         self._draining = True
@@ -150,6 +158,7 @@ class Fleet:
         command += ["--device", seat.device, "--threads", threads, "--parent", str(os.getpid())]
         output: IO[bytes]
         with member.log.open("ab") as output:
+            member.begin = output.seek(0, os.SEEK_END)
             # A group of its own: Ctrl-C reaches the launcher, which drains the workers once.
             member.process = subprocess.Popen(
                 command,
@@ -160,6 +169,7 @@ class Fleet:
                 start_new_session=True,
             )
         member.started = time.monotonic()
+        member.starts += 1
 
     def _tend(self, member: _Member) -> None:
         if member.finished:
@@ -177,21 +187,26 @@ class Fleet:
         if code == 0 or self._draining:
             member.finished = True
             return
-        last = _last_line(member.log)
-        if code == BAD_INPUT:
-            raise UserError(last.removeprefix("Error: "))
+        why = _why(member, code)
+        # Later, what looks like bad input may be a database that is away for a moment.
+        if code == BAD_INPUT and member.starts == 1:
+            raise UserError(why)
         if time.monotonic() - member.started > STEADY_SECONDS:
             member.deaths = 0
         if member.deaths == len(BACKOFF_SECONDS):
             raise SearchError(
-                f"a worker died {member.deaths + 1} times in a row ({last}); see {member.log}"
+                f"a worker died {member.deaths + 1} times in a row ({why}); see {member.log}"
             )
-        member.wake = time.monotonic() + BACKOFF_SECONDS[member.deaths]
+        pause = BACKOFF_SECONDS[member.deaths]
+        self._news.append(f"a worker died ({why}) and starts again in {pause:.0f} s")
+        member.wake = time.monotonic() + pause
         member.deaths += 1
 
 
-def _last_line(log: Path) -> str:
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
+def _why(member: _Member, code: int) -> str:
+    if code < 0:
+        return f"signal {-code}"
+    with member.log.open("rb") as file:
+        file.seek(max(member.begin, member.log.stat().st_size - 4096))
         lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no output"
+    return lines[-1].removeprefix("Error: ") if lines else f"exit code {code}, no output"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,29 +78,38 @@ def full_runs(study: Study) -> dict[tuple[str, int], FrozenTrial]:
     }
 
 
-def confirmed(study: Study) -> list[Confirmed]:
-    """The configurations that were trained in full over seeds, as far as done, best first."""
+def confirmed_runs(study: Study) -> list[tuple[Found, list[FrozenTrial]]]:
+    """The top configurations with their finished full runs over seeds, best mean first."""
     if study.spec.promote is None:
         return []
     runs = full_runs(study)
     rows = []
     for found in ranking(study)[: study.spec.promote.top]:
-        trials = [
-            runs[key_of(found.params), replica]
-            for replica in range(study.spec.promote.seeds)
-            if (key_of(found.params), replica) in runs
-        ]
-        done = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+        replicas = range(study.spec.promote.seeds)
+        trials = [runs.get((key_of(found.params), replica)) for replica in replicas]
+        done = [t for t in trials if t is not None and t.state == TrialState.COMPLETE]
         if done:
-            rows.append(
-                Confirmed(
-                    dict(found.params),
-                    found.source,
-                    tuple(float(t.value) for t in done if t.value is not None),
-                    tuple(t.user_attrs[TEST_ERROR] for t in done if TEST_ERROR in t.user_attrs),
-                )
-            )
-    return sorted(rows, key=lambda row: sum(row.validation_errors) / len(row.validation_errors))
+            rows.append((found, done))
+    return sorted(rows, key=lambda row: mean_error(row[1]))
+
+
+def mean_error(trials: Sequence[FrozenTrial]) -> float:
+    """Mean validation error of complete trials, 0 to 1."""
+    values = [trial.value for trial in trials if trial.value is not None]
+    return sum(values) / len(values)
+
+
+def confirmed(study: Study) -> list[Confirmed]:
+    """The configurations that were trained in full over seeds, as far as done, best first."""
+    return [
+        Confirmed(
+            dict(found.params),
+            found.source,
+            tuple(float(t.value) for t in done if t.value is not None),
+            tuple(t.user_attrs[TEST_ERROR] for t in done if TEST_ERROR in t.user_attrs),
+        )
+        for found, done in confirmed_runs(study)
+    ]
 
 
 def read_results(study: Study) -> StudyResults:

@@ -90,17 +90,24 @@ class Database:
                 yield
             return
         key = sa.func.hashtextextended(f"tuneoff:{name}", 0)
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            # Polling holds no connection while waiting, so that 200 workers need few.
-            while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))):
-                connection.close()
-                time.sleep(random.uniform(0.01, 0.1))
-                connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = self._autocommit()
+        # Polling holds no connection while it waits, so that 200 workers need few.
+        while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))):
+            connection.close()
+            time.sleep(random.uniform(0.01, 0.1))
+            connection = self._autocommit()
+        try:
+            yield
+        finally:
             try:
-                yield
-            finally:
-                with connection:
-                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+            except OUTAGES:
+                # Postgres frees a lock with the connection that held it.
+                connection.invalidate()
+            connection.close()
+
+    def _autocommit(self) -> sa.Connection:
+        return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def patiently(self, action: Callable[[], T]) -> T:
         """Do something that may be done twice, again and again while the database is away.

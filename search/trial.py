@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from search.claim import Claim, fail, history, last_epoch, standing, tell
 from search.errors import LeaseLost, StorageOutage
 from search.policies.base import Decision
 from search.study import Run, Study
-from trainer.contract import EpochRecord, Split, Trainer
+from trainer.contract import EpochRecord, Scores, Split, Trainer
 from trainer.errors import CheckpointError, DataError, Diverged, Interrupted, ModelError
 
 log = logging.getLogger(__name__)
@@ -203,10 +204,7 @@ def _evaluate(study: Study, claim: Claim, run: Run, trainer: Trainer) -> None:
     for split in splits:
         if study.task.sizes.get(split, 0):
             scores = trainer.evaluate(run.recipe, folder, split)
-            temporary = folder / f".{split}.npz"
-            with temporary.open("wb") as file:
-                np.savez(file, logits=scores.logits, labels=scores.labels)
-            temporary.replace(folder / f"{split}.npz")
+            _save_scores(folder, split, scores)
             if split == "test":
                 notes[TEST_ERROR] = scores.error
 
@@ -217,6 +215,28 @@ def _evaluate(study: Study, claim: Claim, run: Run, trainer: Trainer) -> None:
             study.database.optuna.set_trial_user_attr(trial_id, name, value)
 
     study.database.patiently(store)
+
+
+def _save_scores(folder: Path, split: Split, scores: Scores) -> None:
+    temporary = folder / f".{split}.npz"
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, logits=scores.logits, labels=scores.labels)
+        temporary.replace(folder / f"{split}.npz")
+    except OSError as error:
+        raise CheckpointError(
+            f"a model's scores cannot be written to {folder} ({error.strerror}); mend that and "
+            "start again: nothing is lost"
+        ) from error
+
+
+def _tell_diverged(study: Study, claim: Claim, epoch: int) -> None:
+    storage, trial_id = study.database.optuna, study.trial_id(claim.group, claim.trial.number)
+    chance = study.task.chance_error
+    if not storage.get_trial(trial_id).state.is_finished():
+        storage.set_trial_user_attr(trial_id, DIVERGED, epoch)
+        storage.set_trial_intermediate_value(trial_id, epoch, chance)
+        tell(study, claim.group, claim.trial, TrialState.COMPLETE, chance)
 
 
 def _record(study: Study, claim: Claim, outcome: Outcome) -> None:
@@ -231,12 +251,8 @@ def _record(study: Study, claim: Claim, outcome: Outcome) -> None:
             tell(study, group, trial, TrialState.COMPLETE, outcome.error)
             attempts.close(database, claim.attempt, "finished")
         elif isinstance(outcome, Divergence):
-            storage, trial_id = database.optuna, study.trial_id(group, trial.number)
-            chance = study.task.chance_error
             attempts.diverged(database, claim.attempt, outcome.epoch)
-            storage.set_trial_user_attr(trial_id, DIVERGED, outcome.epoch)
-            storage.set_trial_intermediate_value(trial_id, outcome.epoch, chance)
-            tell(study, group, trial, TrialState.COMPLETE, chance)
+            _tell_diverged(study, claim, outcome.epoch)
             attempts.close(database, claim.attempt, "finished", f"diverged in {outcome.epoch}")
         elif isinstance(outcome, Stopped) and outcome.decision is Decision.PRUNE:
             tell(study, group, trial, TrialState.PRUNED)

@@ -324,7 +324,7 @@ def until() -> Callable[..., Any]:
         deadline = time.monotonic() + timeout
         while not (found := condition()):
             assert time.monotonic() < deadline, f"never came: {what}"
-            time.sleep(0.05)
+            time.sleep(0.1)
         return found
 
     return wait

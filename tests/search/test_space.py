@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search.space import SearchSpace
@@ -62,9 +62,8 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
 def test_every_point_lies_inside(space: dict[str, Any], point: list[float]) -> None:
     try:
         built = space_of(space)
-    except Exception as error:  # only for a stepped range whose floats do not add up
-        assert "write high" in str(error)
-        return
+    except ValueError:  # a stepped range whose floats do not add up
+        assume(False)
     params = built.at(point)
     assert list(params) == list(space)
     assert built.check(params) == params
@@ -171,5 +170,5 @@ def test_what_lies_outside_is_refused(value: Any) -> None:
 def test_a_choice_is_taken_by_value_and_type() -> None:
     space = space_of({"warmup_epochs": [0, 1, 2.5]})
     assert space.check({"warmup_epochs": 1}) == {"warmup_epochs": 1}
-    with pytest.raises(ValueError, match="one of 0, 1, 2.5"):
+    with pytest.raises(ValueError, match=r"one of 0, 1, 2\.5"):
         space.check({"warmup_epochs": True})

@@ -51,9 +51,9 @@ def test_a_bad_url_gets_one_line_without_the_password(url: str, message: str) ->
 
 
 def test_a_bad_place_gets_one_line(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="the folder .*/missing does not exist"):
+    with pytest.raises(StorageError, match=r"the folder .*/missing does not exist"):
         open_database(f"sqlite:///{tmp_path}/missing/tuneoff.db", create=True)
-    with pytest.raises(StorageError, match="cannot be used .*; check the file"):
+    with pytest.raises(StorageError, match=r"cannot be used .*; check the file"):
         open_database(f"sqlite:///{tmp_path}", create=True)
     text = tmp_path / "notes.txt"
     text.write_text("not a database\n" * 100)
