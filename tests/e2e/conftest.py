@@ -29,6 +29,11 @@ SMALL = {
     "budget.epochs": "12",
     "trial.epochs": "3",
     "arms.bayes.startup": "2",
+    "arms.hand.configs": """[
+        { lr = 0.01, momentum = 0.9, weight_decay = 1e-4 },
+        { lr = 0.03, momentum = 0.9, weight_decay = 1e-4 },
+        { lr = 0.1, momentum = 0.9, weight_decay = 5e-4 },
+    ]""",
     "promote.top": "1",
     "promote.seeds": "2",
     "promote.epochs": "3",
