@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import optuna
 from rich.console import Console
 
-from search import __version__
+from search import __version__, options
 from search.errors import SearchError, StudyError, UserError
+from search.signals import Stop
 from search.storage import DEFAULT_URL, PATIENCE_SECONDS, open_database
 from search.study import Study, check_data, create_study, open_study, preflight, read_study_file
 from trainer.contract import Recipe, Task
@@ -66,65 +66,6 @@ def _complain(error: Exception) -> None:
     click.echo(f"Error: {' '.join(str(error).split())}", err=True)
 
 
-# Options that many commands share
-
-
-def _storage_option(command: F) -> F:
-    return click.option(
-        "--storage",
-        metavar="URL",
-        envvar="TUNEOFF_STORAGE",
-        default=DEFAULT_URL,
-        show_default=True,
-        help="Database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
-    )(command)
-
-
-def _work_option(command: F) -> F:
-    return click.option(
-        "--work",
-        type=click.Path(path_type=Path, file_okay=False),
-        envvar="TUNEOFF_WORK",
-        default=Path("tuneoff-work"),
-        show_default=True,
-        help="Folder for checkpoints, decoded images and reports.",
-    )(command)
-
-
-def _device_option(command: F) -> F:
-    command = click.option(
-        "--threads", type=click.IntRange(1), help="CPU threads to compute with. [default: all]"
-    )(command)
-    return click.option(
-        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1..."
-    )(command)
-
-
-def _set_option(command: F) -> F:
-    return click.option(
-        "--set",
-        "changes",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a value of the study file: --set budget.epochs=20",
-    )(command)
-
-
-def _workers_options(command: F) -> F:
-    command = click.option(
-        "--per-gpu", type=click.IntRange(1), default=1, show_default=True, help="Workers a GPU."
-    )(command)
-    command = click.option(
-        "--gpus", metavar="0,1", help="GPUs to use: numbers, all or none. [default: all]"
-    )(command)
-    return click.option(
-        "--workers", type=click.IntRange(1), help="Workers on the CPU. [default: one a core]"
-    )(command)
-
-
-_study_argument = click.argument("study_file", type=click.Path(path_type=Path))
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tuneoff")
 @click.option("-v", "--verbose", is_flag=True, help="Say what happens, on standard error.")
@@ -147,11 +88,11 @@ def cli(verbose: bool) -> None:
 
 
 @cli.command()
-@_study_argument
-@_set_option
-@_storage_option
-@_work_option
-@_workers_options
+@options.study_argument
+@options.set_option
+@options.storage_option
+@options.work_option
+@options.workers_options
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the report."
 )
@@ -187,7 +128,7 @@ def run(
         console.print(f"{study.name} is complete: nothing left to train.")
     else:
         command = [study.name, "--work", str(work), "--promote"]
-        with Fleet(command, storage, places, study.folder / "logs") as fleet, _Stop() as stop:
+        with Fleet(command, storage, places, study.folder / "logs") as fleet, Stop() as stop:
             console.print(f"{study.name}: {len(places)} workers; logs in {study.folder}/logs")
             follow(study, fleet, stop)
         if stop.signal:
@@ -207,10 +148,10 @@ def run(
 
 
 @cli.command()
-@_study_argument
-@_set_option
-@_storage_option
-@_work_option
+@options.study_argument
+@options.set_option
+@options.storage_option
+@options.work_option
 def create(study_file: Path, changes: tuple[str, ...], storage: str, work: Path) -> None:
     """Check a study file and its data, and write the studies. Again is a no-op.
 
@@ -231,9 +172,9 @@ def create(study_file: Path, changes: tuple[str, ...], storage: str, work: Path)
 
 @cli.command()
 @click.argument("name")
-@_storage_option
-@_work_option
-@_device_option
+@options.storage_option
+@options.work_option
+@options.device_option
 @click.option("--promote", is_flag=True, help="When the search is done, go on to full training.")
 @click.option("--patience", default=PATIENCE_SECONDS, show_default=True, metavar="SECONDS",
               help="How long to wait for a lost database.")  # fmt: skip
@@ -260,7 +201,7 @@ def worker(
     from search.promote import advance
     from search.worker import work as work_loop
 
-    with _Stop(parent) as stop:
+    with Stop(parent) as stop:
         study = open_study(open_database(storage, patience=patience), name, work)
         trainer = _trainer(work, device, threads)
         check_data(study, trainer.check(study.spec.recipe()))
@@ -273,15 +214,11 @@ def worker(
 
 
 @cli.command()
-@click.argument("name")
-@_storage_option
-@_work_option
-@_workers_options
+@options.study_command
+@options.workers_options
 @click.option("--promote", is_flag=True, help="When the search is done, go on to full training.")
 def launch(
-    name: str,
-    storage: str,
-    work: Path,
+    study: Study,
     workers: int | None,
     gpus: str | None,
     per_gpu: int,
@@ -295,26 +232,21 @@ def launch(
     Example:
       tuneoff launch digits --gpus 0,1 --per-gpu 2
     """
-    study = open_study(open_database(storage), name, work)
-    return _launch(study, storage, work, workers, gpus, per_gpu, promote)
+    return _launch(study, workers, gpus, per_gpu, promote)
 
 
 @cli.command(
     "try",
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )
-@click.argument("name")
-@_storage_option
-@_work_option
+@options.study_command
 @click.option("--arm", help="The hand-tuned arm. [default: the only one]")
 @click.option("--repeat", type=int, help="Into this repeat only. [default: every one]")
 @click.option("--note", help="Why you think so.")
 @click.pass_context
 def try_(
     context: click.Context,
-    name: str,
-    storage: str,
-    work: Path,
+    study: Study,
     arm: str | None,
     repeat: int | None,
     note: str | None,
@@ -327,19 +259,16 @@ def try_(
     """
     from search.hand import enqueue_by_hand, parse_params
 
-    study = open_study(open_database(storage), name, work)
     params = parse_params(study.space, context.args)
     for label in enqueue_by_hand(study, params, arm, repeat, note):
         console.print(f"waiting: {label}")
 
 
 @cli.command()
-@click.argument("name")
-@_storage_option
-@_work_option
+@options.study_command
 @click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def status(name: str, storage: str, work: Path, watch: bool, as_json: bool) -> None:
+def status(study: Study, watch: bool, as_json: bool) -> None:
     """Arms, budgets, workers, the best so far, time left.
 
     \b
@@ -349,7 +278,6 @@ def status(name: str, storage: str, work: Path, watch: bool, as_json: bool) -> N
     from search.console import print_status
     from search.progress import read_status
 
-    study = open_study(open_database(storage), name, work)
     while True:
         now = read_status(study)
         if as_json:
@@ -364,36 +292,31 @@ def status(name: str, storage: str, work: Path, watch: bool, as_json: bool) -> N
 
 
 @cli.command()
-@click.argument("name")
-@_storage_option
-@_work_option
+@options.study_command
 @click.option("--undo", is_flag=True, help="Let workers go on.")
-def stop(name: str, storage: str, work: Path, undo: bool) -> None:
+def stop(study: Study, undo: bool) -> None:
     """Drain: every worker finishes the trial that it has and leaves.
 
     \b
     Example:
       tuneoff stop digits
     """
-    study = open_study(open_database(storage), name, work)
     study.drain(not undo)
-    console.print(f"{name}: {'workers may go on' if undo else 'workers leave after their trials'}.")
+    console.print(
+        f"{study.name}: {'workers may go on' if undo else 'workers leave after their trials'}."
+    )
 
 
 # After the search
 
 
 @cli.command()
-@click.argument("name")
-@_storage_option
-@_work_option
-@_workers_options
+@options.study_command
+@options.workers_options
 @click.option("--now", is_flag=True, help="Even if the search is not finished.")
 @click.option("--enqueue-only", is_flag=True, help="Leave the training to workers elsewhere.")
 def promote(
-    name: str,
-    storage: str,
-    work: Path,
+    study: Study,
     workers: int | None,
     gpus: str | None,
     per_gpu: int,
@@ -409,29 +332,24 @@ def promote(
     from search.progress import is_searched
     from search.promote import enqueue_full
 
-    study = open_study(open_database(storage), name, work)
     if study.spec.promote is None:
-        raise StudyError(f"study {name} has no [promote] section; create one that has")
+        raise StudyError(f"study {study.name} has no [promote] section; create one that has")
     if not now and not is_searched(study):
-        raise StudyError(f"study {name} is still searching; wait for it, or add --now")
+        raise StudyError(f"study {study.name} is still searching; wait for it, or add --now")
     with study.database.lock(study.full.name):
         added = enqueue_full(study)
-    console.print(f"{name}: {added} configurations enqueued for full training.")
+    console.print(f"{study.name}: {added} configurations enqueued for full training.")
     if enqueue_only:
         return 0
-    return _launch(study, storage, work, workers, gpus, per_gpu, promote=True)
+    return _launch(study, workers, gpus, per_gpu, promote=True)
 
 
 @cli.command()
-@click.argument("name")
-@_storage_option
-@_work_option
+@options.study_command
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="File.")
 @click.option("--format", "form", type=click.Choice(["toml", "json", "yaml"]))
 @click.option("--top", type=click.IntRange(1), default=1, show_default=True)
-def export(
-    name: str, storage: str, work: Path, out: Path | None, form: str | None, top: int
-) -> None:
+def export(study: Study, out: Path | None, form: str | None, top: int) -> None:
     """The best configurations, with what is needed to train them again.
 
     \b
@@ -440,7 +358,6 @@ def export(
     """
     from search.export import best, dump, format_of
 
-    study = open_study(open_database(storage), name, work)
     text = dump(study.name, best(study, top), format_of(out, form))
     if out is None:
         click.echo(text, nl=False)
@@ -451,8 +368,8 @@ def export(
 
 @cli.command()
 @click.argument("export_file", type=click.Path(path_type=Path))
-@_work_option
-@_device_option
+@options.work_option
+@options.device_option
 @click.option("--rank", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False),
@@ -481,17 +398,15 @@ def train(
         threads = int(entry.environment["threads"])
     trainer = _trainer(work, device, threads)
     folder = out or work / "train" / export_file.stem / str(rank)
-    with _Stop() as stop:
+    with Stop() as stop:
         train_exported(console, trainer, entry, folder, stop)
     return 128 + stop.signal if stop.signal else 0
 
 
 @cli.command()
-@click.argument("name")
+@options.study_command
 @click.argument("images", type=click.Path(path_type=Path))
-@_storage_option
-@_work_option
-@_device_option
+@options.device_option
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="File.")
 @click.option(
     "--server-file",
@@ -499,10 +414,8 @@ def train(
     help="In the form of Tiny ImageNet's test server: NAME CLASS, without a header.",
 )
 def predict(
-    name: str,
+    study: Study,
     images: Path,
-    storage: str,
-    work: Path,
     device: str,
     threads: int | None,
     out: Path | None,
@@ -516,8 +429,7 @@ def predict(
     """
     from search.predict import predict_images, predictions_text
 
-    study = open_study(open_database(storage), name, work)
-    predicted = predict_images(study, _trainer(work, device, threads), images)
+    predicted = predict_images(study, _trainer(study.work, device, threads), images)
     text = predictions_text(predicted, server_file)
     if out is None:
         click.echo(text, nl=False)
@@ -527,12 +439,10 @@ def predict(
 
 
 @cli.command()
-@click.argument("name")
-@_storage_option
-@_work_option
+@options.study_command
 @click.option("--reference", help="The arm to compare the others with. [default: bayes]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def compare(name: str, storage: str, work: Path, reference: str | None, as_json: bool) -> None:
+def compare(study: Study, reference: str | None, as_json: bool) -> None:
     """Who won, by how much, at what cost.
 
     \b
@@ -544,7 +454,6 @@ def compare(name: str, storage: str, work: Path, reference: str | None, as_json:
     from search.report import summary_table
     from search.results import read_results
 
-    study = open_study(open_database(storage), name, work)
     results = read_results(study)
     comparison = compare_results(results, reference)
     if as_json:
@@ -554,29 +463,24 @@ def compare(name: str, storage: str, work: Path, reference: str | None, as_json:
 
 
 @cli.command()
-@click.argument("name")
-@_storage_option
-@_work_option
+@options.study_command
 @click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.")
 @click.option("--reference", help="The arm to compare the others with. [default: bayes]")
 @click.option("--publish/--no-publish", default=True, help="Also into the dashboard.")
-def report(
-    name: str, storage: str, work: Path, out: Path | None, reference: str | None, publish: bool
-) -> None:
+def report(study: Study, out: Path | None, reference: str | None, publish: bool) -> None:
     """The comparison as HTML, Markdown and JSON; also into the dashboard.
 
     \b
     Example:
       tuneoff report digits -o report/
     """
-    study = open_study(open_database(storage), name, work)
     page = _report(study, out or study.folder / "report", reference, publish)
     console.print(f"Report: {page}", soft_wrap=True)
 
 
 @cli.command()
-@_storage_option
-@_work_option
+@options.storage_option
+@options.work_option
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 def dashboard(storage: str, work: Path, host: str, port: int) -> None:
@@ -603,11 +507,8 @@ def data() -> None:
 
 
 @data.command("prepare")
-@click.argument("name")
-@click.option("--path", help="Zip file or folder.")
-@click.option("--corrupt", type=click.Choice(["refuse", "skip"]), default="refuse")
-@click.option("--image-size", type=click.IntRange(8), help="Side in pixels.")
-@_work_option
+@options.data_options
+@options.work_option
 def data_prepare(
     name: str, path: str | None, corrupt: str, image_size: int | None, work: Path
 ) -> None:
@@ -623,12 +524,9 @@ def data_prepare(
 
 
 @data.command("info")
-@click.argument("name")
-@click.option("--path", help="Zip file or folder.")
-@click.option("--corrupt", type=click.Choice(["refuse", "skip"]), default="refuse")
-@click.option("--image-size", type=click.IntRange(8), help="Side in pixels.")
+@options.data_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@_work_option
+@options.work_option
 def data_info(
     name: str,
     path: str | None,
@@ -659,8 +557,8 @@ def data_info(
 
 
 @cli.command()
-@_storage_option
-@_work_option
+@options.storage_option
+@options.work_option
 def doctor(storage: str, work: Path) -> int:
     """Devices, storage, weights, versions: what works and what to mend.
 
@@ -684,41 +582,6 @@ def doctor(storage: str, work: Path) -> int:
 
 
 # Parts
-
-
-class _Stop:
-    """True once a signal asked this process to leave; a second one ends it at once.
-
-    Attributes:
-        signal: the number of the signal that came; 0 before.
-    """
-
-    def __init__(self, parent: int | None = None) -> None:
-        """``parent``: also stop when this is no longer our parent process."""
-        self.signal = 0
-        self._parent = parent
-        self._before: dict[int, Any] = {}
-
-    def __call__(self) -> bool:
-        if self._parent is not None and os.getppid() != self._parent:
-            return True
-        return self.signal != 0
-
-    def __enter__(self) -> _Stop:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            self._before[number] = signal.signal(number, self._heard)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _heard(self, number: int, _: FrameType | None) -> None:
-        if self.signal:
-            if sys.stdout.isatty():
-                os.write(sys.stdout.fileno(), b"\x1b[?25h")  # progress bars hide the cursor
-            os._exit(128 + number)
-        self.signal = number
 
 
 def _trainer(work: Path, device: str = "auto", threads: int | None = None) -> TorchTrainer:
@@ -760,8 +623,6 @@ def _gpus(wanted: str | None) -> Sequence[int]:
 
 def _launch(
     study: Study,
-    storage: str,
-    work: Path,
     workers: int | None,
     gpus: str | None,
     per_gpu: int,
@@ -771,9 +632,10 @@ def _launch(
     from search.launch import Fleet, seats, usable_cores
 
     places = seats(usable_cores(), _gpus(gpus), workers, per_gpu)
-    command = [study.name, "--work", str(work)] + ["--promote"] * promote
+    command = [study.name, "--work", str(study.work)] + ["--promote"] * promote
+    storage = study.database.url.render_as_string(hide_password=False)
     study.drain(False)
-    with Fleet(command, storage, places, study.folder / "logs") as fleet, _Stop() as stop:
+    with Fleet(command, storage, places, study.folder / "logs") as fleet, Stop() as stop:
         console.print(f"{study.name}: {len(places)} workers; logs in {study.folder}/logs")
         follow(study, fleet, stop)
     return 128 + stop.signal if stop.signal else 0

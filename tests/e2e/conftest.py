@@ -1,4 +1,4 @@
-"""Real processes for end-to-end tests: started in a folder of their own, and ended with the test."""
+"""Real processes for end-to-end tests, each in a folder of its own; all end with their test."""
 
 from __future__ import annotations
 

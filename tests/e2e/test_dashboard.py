@@ -60,9 +60,7 @@ def test_every_group_is_listed(site: str) -> None:
     assert sorted(study["study_name"] for study in studies) == GROUPS
 
 
-def test_the_browser_shows_them(
-    site: str, dump_dom: Callable[..., str], tmp_path: Path
-) -> None:
+def test_the_browser_shows_them(site: str, dump_dom: Callable[..., str], tmp_path: Path) -> None:
     dom = dump_dom(f"{site}/dashboard/", tmp_path / "profile", "--virtual-time-budget=20000")
     for group in GROUPS:
         assert group in dom

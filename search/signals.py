@@ -1,0 +1,44 @@
+"""Signals that ask a process to leave: heard once, obeyed between batches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+
+class Stop:
+    """True once a signal asked this process to leave; a second one ends it at once.
+
+    Attributes:
+        signal: the number of the signal that came; 0 before.
+    """
+
+    def __init__(self, parent: int | None = None) -> None:
+        """``parent``: also stop when this is no longer our parent process."""
+        self.signal = 0
+        self._parent = parent
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        if self._parent is not None and os.getppid() != self._parent:
+            return True
+        return self.signal != 0
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, _: FrameType | None) -> None:
+        if self.signal:
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), b"\x1b[?25h")  # progress bars hide the cursor
+            os._exit(128 + number)
+        self.signal = number
