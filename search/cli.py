@@ -26,6 +26,7 @@ from trainer.contract import Recipe, Task
 from trainer.errors import DataError, ModelError, TrainerError
 
 if TYPE_CHECKING:
+    from search.launch import Seat
     from trainer.torch_trainer import TorchTrainer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -114,26 +115,17 @@ def run(
     Example:
       tuneoff run studies/digits.toml --set seed=1
     """
-    from search.console import follow
-    from search.launch import Fleet, seats, usable_cores
-
     started = time.monotonic()
     spec = read_study_file(study_file, changes)
-    places = seats(usable_cores(), _gpus(gpus), workers, per_gpu)
+    places = _places(workers, gpus, per_gpu)
     task = preflight(spec, _check(work))
     database = open_database(storage, create=True)
     study = create_study(database, spec, task, work)
-    study.drain(False)
     if _is_complete(study):
         console.print(f"{study.name} is complete: nothing left to train.")
     else:
-        command = [study.name, "--work", str(work), "--promote"]
-        with Fleet(command, storage, places, study.folder / "logs") as fleet, Stop() as stop:
-            console.print(f"{study.name}: {len(places)} workers; logs in {study.folder}/logs")
-            follow(study, fleet, stop)
-        if stop.signal:
-            console.print("Stopped. The same command goes on from here.")
-            return 128 + stop.signal
+        if code := _launch(study, places, promote=True):
+            return code
         if study.is_draining():
             console.print("Drained by `tuneoff stop`. The same command goes on from here.")
             return 0
@@ -232,7 +224,7 @@ def launch(
     Example:
       tuneoff launch digits --gpus 0,1 --per-gpu 2
     """
-    return _launch(study, workers, gpus, per_gpu, promote)
+    return _launch(study, _places(workers, gpus, per_gpu), promote)
 
 
 @cli.command(
@@ -339,9 +331,9 @@ def promote(
     with study.database.lock(study.full.name):
         added = enqueue_full(study)
     console.print(f"{study.name}: {added} configurations enqueued for full training.")
-    if enqueue_only:
+    if enqueue_only or _is_complete(study):
         return 0
-    return _launch(study, workers, gpus, per_gpu, promote=True)
+    return _launch(study, _places(workers, gpus, per_gpu), promote=True)
 
 
 @cli.command()
@@ -621,24 +613,29 @@ def _gpus(wanted: str | None) -> Sequence[int]:
     return numbers
 
 
-def _launch(
-    study: Study,
-    workers: int | None,
-    gpus: str | None,
-    per_gpu: int,
-    promote: bool,
-) -> int:
+def _launch(study: Study, places: Sequence[Seat], promote: bool) -> int:
+    """Run workers until they are done, or until a signal; the exit code."""
     from search.console import follow
-    from search.launch import Fleet, seats, usable_cores
+    from search.launch import Fleet
 
-    places = seats(usable_cores(), _gpus(gpus), workers, per_gpu)
     command = [study.name, "--work", str(study.work)] + ["--promote"] * promote
     storage = study.database.url.render_as_string(hide_password=False)
+    logs = study.folder / "logs"
     study.drain(False)
-    with Fleet(command, storage, places, study.folder / "logs") as fleet, Stop() as stop:
-        console.print(f"{study.name}: {len(places)} workers; logs in {study.folder}/logs")
+    # Stop first: a signal that comes while workers start must drain them too.
+    with Stop() as stop, Fleet(command, storage, places, logs) as fleet:
+        console.print(f"{study.name}: {len(places)} workers; logs in {logs}")
         follow(study, fleet, stop)
-    return 128 + stop.signal if stop.signal else 0
+    if stop.signal:
+        console.print("Stopped. The same command goes on from here.")
+        return 128 + stop.signal
+    return 0
+
+
+def _places(workers: int | None, gpus: str | None, per_gpu: int) -> list[Seat]:
+    from search.launch import seats, usable_cores
+
+    return seats(usable_cores(), _gpus(gpus), workers, per_gpu)
 
 
 def _is_complete(study: Study) -> bool:

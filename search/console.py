@@ -158,12 +158,17 @@ def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -
     """Serve optuna-dashboard until Ctrl-C.
 
     Raises:
-        UserError: this address cannot be listened on.
+        UserError: this address cannot be listened on, or the folder cannot be made.
     """
     import optuna_dashboard
     from optuna.artifacts import FileSystemArtifactStore
 
-    artifacts.mkdir(parents=True, exist_ok=True)
+    try:
+        artifacts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{artifacts}: cannot be made ({error.strerror}); choose another --work"
+        ) from None
     app = optuna_dashboard.wsgi(database.optuna, artifact_store=FileSystemArtifactStore(artifacts))
     kind = _Server6 if ":" in host else _Server
     try:

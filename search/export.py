@@ -121,7 +121,7 @@ def _exported(
     expected = {
         "validation_error": first.value,
         "mean_validation_error": mean_error(done),
-        "seeds": float(len(done)),
+        "seeds": len(done),
     }
     if TEST_ERROR in first.user_attrs:
         expected["test_error"] = first.user_attrs[TEST_ERROR]

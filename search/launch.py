@@ -99,9 +99,17 @@ class Fleet:
             command: what follows ``tuneoff worker``; device and threads are added.
             storage: URL, passed in the environment, because it may hold a password.
             logs: folder for one log file a worker.
+
+        Raises:
+            UserError: the folder cannot be made.
         """
         self._command, self._storage = list(command), storage
-        logs.mkdir(parents=True, exist_ok=True)
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{logs}: cannot be made ({error.strerror}); choose another --work"
+            ) from None
         self._members = [_Member(seat, logs / f"worker-{i}.log") for i, seat in enumerate(seats)]
         self._draining = False
         self._news: list[str] = []

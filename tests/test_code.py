@@ -41,9 +41,7 @@ def test_every_dependency_is_pinned() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    pinned = {
-        line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()
-    }
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
     wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
     names = {re.split(r"[<>=\[]", requirement)[0].lower() for requirement in wanted}
     assert names <= pinned

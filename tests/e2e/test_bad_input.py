@@ -466,6 +466,16 @@ class TestStudy:
         assert "taken" in refused("report", "digits", "-o", file / "below", on=finished)
         assert file.read_text() == "mine"
 
+    @pytest.mark.parametrize("words", [("dashboard",), ("launch", "digits")])
+    def test_work_that_is_no_folder(
+        self, words: tuple[str, ...], finished: Any, refused: Callable[..., str]
+    ) -> None:
+        file = finished.folder / "taken"
+        file.write_text("mine")
+        line = refused(*words, "--work", file / "below", on=finished)
+        assert str(file) in line
+        assert "--work" in line
+
     def test_export_into_no_folder(self, finished: Any, refused: Callable[..., str]) -> None:
         line = refused("export", "digits", "-o", finished.folder / "no" / "x.toml", on=finished)
         assert "cannot be written" in line
