@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import SpecError
-from search.spec import PRUNERS, SAMPLERS, StudySpec
+from search.spec import PRUNERS, SAMPLERS, StudySpec, TrialSpec
 from search.study import read_study_file
-from trainer.contract import SCHEDULES
+from trainer.contract import SCHEDULES, HyperParams, Recipe
 
 LR = {"low": 1e-4, "high": 1.0, "log": True}
 HAND = {"hand": {"configs": [{"lr": 0.01}]}}
@@ -345,3 +346,9 @@ def test_full_training_and_members_build_on_the_trial(spec_values: Any) -> None:
     assert spec.recipe().data.split_seed == spec.seed
     with pytest.raises(SpecError, match="no \\[promote\\] section"):
         StudySpec.parse(spec_values(), "test").full_recipe()
+
+
+def test_trial_section_has_the_recipes_fields_and_defaults() -> None:
+    fields = {f.name: f.default for f in dataclasses.fields(Recipe) if f.name != "data"}
+    assert TrialSpec().recipe_fields() == fields
+    assert TrialSpec().hyperparams() == HyperParams()
