@@ -132,8 +132,8 @@ def history(study: Study, group: Group, now: Standing) -> History:
 def claim(study: Study, group: Group, worker: Worker) -> Claim | Nothing:
     """Own a trial of this group, or learn why there is none.
 
-    May be called again after a lost connection: what a broken call left behind is an orphan, and
-    is taken over.
+    May be called again after a lost connection: what a broken call left behind is an orphan and
+    is taken over, at once, or after the grace period if its attempt had been stored.
     """
     with study.database.lock(group.name):
         end_stale_attempts(study, group)

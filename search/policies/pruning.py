@@ -51,5 +51,10 @@ class Pruning:
         return NopPruner()
 
     def after(self, history: History, trial: FrozenTrial) -> Decision:
-        """PRUNE or CONTINUE."""
+        """PRUNE or CONTINUE.
+
+        Optuna marks a rung in the study with its first answer. Asked twice about one epoch, as
+        when a worker died with the answer in its hands, successive halving answers CONTINUE and
+        judges the run again at its next rung.
+        """
         return Decision.PRUNE if self.build().prune(history.study, trial) else Decision.CONTINUE
