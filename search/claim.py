@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import attempts
@@ -94,6 +95,18 @@ class Standing:
             reserved=sum(by_trial[t.number][-1].reserved for t in live),
         )
 
+    def history(self, optuna_study: optuna.Study, horizon: int, budget: int | None) -> History:
+        """The group as its policy sees it; a budget of None is no bound."""
+        # Promoted trials are all run: they have no budget but their number.
+        budget = 2**31 if budget is None else budget
+        return History(
+            study=optuna_study,
+            trials=self.trials,
+            paused=frozenset(trial.number for trial in self.paused),
+            horizon=horizon,
+            remaining=budget - self.spent - self.reserved,
+        )
+
     def last(self, trial: FrozenTrial) -> Attempt | None:
         """The latest attempt at a trial."""
         rows = self.attempts.get(trial.number)
@@ -120,13 +133,7 @@ def standing(study: Study, group: Group) -> Standing:
 
 def history(study: Study, group: Group, now: Standing) -> History:
     """A group as its policy sees it."""
-    return History(
-        study=study.optuna_study(group),
-        trials=now.trials,
-        paused=frozenset(trial.number for trial in now.paused),
-        horizon=study.spec.trial.epochs,
-        remaining=_remaining(group, now),
-    )
+    return now.history(study.optuna_study(group), study.spec.trial.epochs, group.budget)
 
 
 def claim(study: Study, group: Group, worker: Worker) -> Claim | Nothing:
@@ -161,8 +168,9 @@ def claim(study: Study, group: Group, worker: Worker) -> Claim | Nothing:
 
 def next_waiting(study: Study, group: Group, now: Standing) -> FrozenTrial | None:
     """The first waiting trial that the budget allows."""
+    remaining = history(study, group, now).remaining
     for trial in now.waiting:
-        if study.run_of(group, trial).recipe.epochs <= _remaining(group, now):
+        if study.run_of(group, trial).recipe.epochs <= remaining:
             return trial
     return None
 
@@ -219,12 +227,6 @@ def fail(study: Study, group: Group, trial: FrozenTrial, reason: str) -> None:
     if not study.database.optuna.get_trial(trial_id).state.is_finished():
         study.database.optuna.set_trial_user_attr(trial_id, FAILURE, reason)
         tell(study, group, trial, TrialState.FAIL)
-
-
-def _remaining(group: Group, now: Standing) -> int:
-    # Promoted trials are all run: they have no budget but their number.
-    budget = 2**31 if group.budget is None else group.budget
-    return budget - now.spent - now.reserved
 
 
 def _give_up(study: Study, group: Group, trial: FrozenTrial, now: Standing) -> bool:

@@ -1,0 +1,194 @@
+"""Asynchronous workers on a virtual clock: the project's policies without any training.
+
+Every epoch takes one unit of virtual time on every worker. Trials, attempts and the history that
+a policy is asked with are those of ``search``; only the learning curves are given.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from search.attempts import Attempt
+from search.claim import Standing, last_epoch
+from search.policies.base import Decision, NewTrial, Policy
+
+Curve = Callable[[Mapping[str, Any]], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """After ``epochs`` in all, a run with these final and reached errors had come so far.
+
+    Attributes:
+        final: the configuration's error after a full run, whether it was run so far or not.
+    """
+
+    epochs: int
+    trial: int
+    epoch: int
+    error: float
+    final: float
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """One arm's run.
+
+    Attributes:
+        steps: one for each epoch trained, in the order in which they ended.
+        states: trials by state; a run that was paused at the end is "paused".
+        seconds: real seconds in the policy's ``next`` and ``after``.
+        suggestions: calls of ``next``.
+    """
+
+    steps: tuple[Step, ...]
+    states: Mapping[str, int]
+    seconds: float
+    suggestions: int
+
+    def recommended(self, epochs: int, horizon: int) -> float:
+        """Final error of what the arm would recommend after so many epochs; inf before the first.
+
+        Its best full run; before it has one, the best at the deepest epoch that it has reached.
+        """
+        done = [step for step in self.steps if step.epochs <= epochs]
+        if not done:
+            return float("inf")
+        deepest = max(step.epoch for step in done)
+        return min((s for s in done if s.epoch == deepest), key=lambda s: s.error).final
+
+
+def simulate(
+    policy: Policy,
+    distributions: Mapping[str, BaseDistribution],
+    curve: Curve,
+    horizon: int,
+    budget: int,
+    workers: int,
+    on_epochs: Callable[[int], None] = lambda epochs: None,
+) -> Simulation:
+    """Run a policy until its budget of epochs is spent or it has no more to ask for.
+
+    Args:
+        curve: errors after epochs 1, 2, ..., horizon of a configuration.
+        on_epochs: called with the epochs spent so far.
+    """
+    study = optuna.create_study(
+        study_name="virtual",
+        direction="minimize",
+        storage=optuna.storages.InMemoryStorage(),
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=optuna.pruners.NopPruner(),
+    )
+    storage = study._storage  # a benchmark may: it plays the part of search.study
+    rows: list[Attempt] = []
+    curves: dict[int, Sequence[float]] = {}
+    steps: list[Step] = []
+    seconds, suggestions = 0.0, 0
+    clock: list[tuple[int, int, int]] = []  # (time of the next epoch's end, order, worker)
+    owned: dict[int, int] = {}  # worker -> index of its attempt
+    order = 0
+
+    def standing() -> Standing:
+        trials = storage.get_all_trials(study._study_id, deepcopy=False)
+        return Standing.of(trials, sorted(rows, key=lambda row: row.number))
+
+    def seat(worker: int, now: int) -> bool:
+        nonlocal seconds, suggestions, order
+        stand = standing()
+        history = stand.history(study, horizon, budget)
+        begun = time.perf_counter()
+        job = policy.next(history) if history.remaining > 0 else None
+        seconds += time.perf_counter() - begun
+        suggestions += 1
+        if job is None:
+            return False
+        start = 0
+        if isinstance(job, NewTrial):
+            trial = FrozenTrial(
+                number=-1, trial_id=-1, state=TrialState.RUNNING, value=None,
+                datetime_start=datetime.now(), datetime_complete=None, params=dict(job.params),
+                distributions=dict(distributions), user_attrs=dict(job.note), system_attrs={},
+                intermediate_values={},
+            )  # fmt: skip
+            number = len(stand.trials)
+            storage.create_new_trial(study._study_id, template_trial=trial)
+            curves[number] = curve(job.params)
+        else:
+            number, start = job.number, last_epoch(stand.trials[job.number])
+        if job.until_epoch - start > history.remaining:
+            return False
+        owned[worker] = len(rows)
+        before = stand.attempts.get(number, [])
+        rows.append(
+            Attempt(
+                group="virtual", trial=number, number=len(before), token=f"{len(rows)}",
+                worker=f"{worker}", process="", device="cpu", started=float(now),
+                progressed=float(now), ended=None, end=None, reason=None, from_epoch=start,
+                until_epoch=job.until_epoch, epochs=0, seconds=0.0, idle=0.0,
+            )  # fmt: skip
+        )
+        order += 1
+        heapq.heappush(clock, (now + 1, order, worker))
+        return True
+
+    def finish_epoch(worker: int, now: int) -> None:
+        nonlocal seconds, order
+        row = rows[owned[worker]]
+        epoch = row.reached + 1
+        error = float(curves[row.trial][epoch - 1])
+        storage.set_trial_intermediate_value(row.trial, epoch, error)
+        row = replace(row, epochs=row.epochs + 1, progressed=float(now))
+        rows[owned[worker]] = row
+        final = float(curves[row.trial][horizon - 1])
+        steps.append(Step(len(steps) + 1, row.trial, epoch, error, final))
+        on_epochs(len(steps))
+        end = None
+        if epoch == horizon:
+            storage.set_trial_state_values(row.trial, TrialState.COMPLETE, [error])
+            end = "finished"
+        else:
+            stand = standing()
+            trial = stand.trials[row.trial]
+            begun = time.perf_counter()
+            decision = policy.after(stand.history(study, horizon, budget), trial)
+            seconds += time.perf_counter() - begun
+            if decision == Decision.PRUNE:
+                storage.set_trial_state_values(row.trial, TrialState.PRUNED, [error])
+                end = "pruned"
+            elif decision == Decision.PAUSE or epoch == row.until_epoch:
+                end = "paused"
+        if end is None:
+            order += 1
+            heapq.heappush(clock, (now + 1, order, worker))
+        else:
+            rows[owned[worker]] = replace(row, end=end, ended=float(now))
+            del owned[worker]
+
+    now = 0
+    while True:
+        for worker in range(workers):
+            if worker not in owned and not seat(worker, now):
+                break
+        if not clock:
+            break
+        now = clock[0][0]
+        while clock and clock[0][0] == now:
+            _, _, worker = heapq.heappop(clock)
+            finish_epoch(worker, now)
+
+    stand = standing()
+    states: dict[str, int] = {}
+    for trial in stand.trials:
+        name = "paused" if trial in stand.paused else trial.state.name.lower()
+        states[name] = states.get(name, 0) + 1
+    return Simulation(tuple(steps), states, seconds, suggestions)
