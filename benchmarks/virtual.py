@@ -47,7 +47,7 @@ class Simulation:
         steps: one for each epoch trained, in the order in which they ended.
         states: trials by state; a run that was paused at the end is "paused".
         seconds: real seconds in the policy's ``next`` and ``after``.
-        suggestions: calls of ``next``.
+        suggestions: answers of ``next``; "nothing" does not count.
     """
 
     steps: tuple[Step, ...]
@@ -109,9 +109,9 @@ def simulate(
         begun = time.perf_counter()
         job = policy.next(history) if history.remaining > 0 else None
         seconds += time.perf_counter() - begun
-        suggestions += 1
         if job is None:
             return False
+        suggestions += 1
         start = 0
         if isinstance(job, NewTrial):
             trial = FrozenTrial(
@@ -129,14 +129,13 @@ def simulate(
             return False
         owned[worker] = len(rows)
         before = stand.attempts.get(number, [])
-        rows.append(
-            Attempt(
-                group="virtual", trial=number, number=len(before), token=f"{len(rows)}",
-                worker=f"{worker}", process="", device="cpu", started=float(now),
-                progressed=float(now), ended=None, end=None, reason=None, from_epoch=start,
-                until_epoch=job.until_epoch, epochs=0, seconds=0.0, idle=0.0,
-            )  # fmt: skip
-        )
+        row = Attempt(
+            group="virtual", trial=number, number=len(before), token=f"{len(rows)}",
+            worker=f"{worker}", process="", device="cpu", started=float(now),
+            progressed=float(now), ended=None, end=None, reason=None, from_epoch=start,
+            until_epoch=job.until_epoch, epochs=0, seconds=0.0, idle=0.0,
+        )  # fmt: skip
+        rows.append(row)
         order += 1
         heapq.heappush(clock, (now + 1, order, worker))
         return True

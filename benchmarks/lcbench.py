@@ -1,0 +1,333 @@
+"""How fast policies search LCBench's learning curves: the project's own, on a virtual clock.
+
+Regret is that of the configuration that an arm would recommend, judged by its error after a full
+run, and normalised by data set: 0 is the best known, 1 the median of random configurations.
+Budgets and marks count equivalents of a full run (52 epochs).
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import optuna
+from lcbench_records import MARKS, ROOT, Cell, Store, make_record
+from lcbench_report import figure, tables
+from lcbench_surrogate import (
+    DATASETS,
+    HORIZON,
+    SPACES,
+    Files,
+    Surrogate,
+    SurrogateError,
+)
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from virtual import simulate
+
+from search.policies.base import Policy
+from search.policies.pruning import Pruning
+from search.policies.sampled import QuasiRandom, Sampled
+from search.space import SearchSpace
+from search.spec import ArmSpec
+from trainer.contract import HyperParams, Recipe
+
+SAMPLERS = ("gp", "tpe", "random", "quasi-random", "curve-gp")
+PRUNERS = ("median", "hyperband", "successive-halving")
+ARM_OPTIONS = ("startup", "min_epochs", "reduction")
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """A policy as written: SAMPLER[+PRUNER][:KEY=VALUE]..."""
+
+    sampler: str
+    pruner: str
+    options: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> PolicySpec:
+        """Read one policy (click.BadParameter if it is none)."""
+        name, *pairs = text.split(":")
+        sampler, plus, pruner = name.partition("+")
+        if sampler not in SAMPLERS:
+            raise _refused(text, f"unknown sampler {sampler!r}; choose from {', '.join(SAMPLERS)}")
+        if plus and pruner not in PRUNERS:
+            raise _refused(text, f"unknown pruner {pruner!r}; choose from {', '.join(PRUNERS)}")
+        options: dict[str, str] = {}
+        for pair in pairs:
+            key, equals, value = pair.partition("=")
+            if not (key and equals and value) or key in options:
+                raise _refused(text, f"{pair!r} is not KEY=VALUE, or there twice")
+            options[key] = value
+        return cls(sampler, pruner or "none", options)
+
+
+def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...]) -> Policy:
+    """The policy as written, for full runs of HORIZON epochs (click.BadParameter if none)."""
+    spec = PolicySpec.parse(text)
+    if spec.sampler == "curve-gp":
+        raise click.BadParameter("curve-gp is not there yet", param_hint="--policies")
+    arm = _arm(text, spec)
+    pruning = Pruning(arm.pruner, arm.min_epochs, arm.reduction, arm.startup, HORIZON)
+    if spec.sampler == "quasi-random":
+        return QuasiRandom(space, seed, pruning)
+    return Sampled(spec.sampler, space, seed, arm.startup, pruning)
+
+
+def _arm(text: str, spec: PolicySpec) -> ArmSpec:
+    """A study file's arm, for its defaults and its checks."""
+    for key, value in spec.options.items():
+        if key not in ARM_OPTIONS:
+            raise _refused(text, f"unknown option {key!r}; choose from {', '.join(ARM_OPTIONS)}")
+        if not value.isdecimal():
+            raise _refused(text, f"{key}={value} is not a whole number")
+    numbers = {key: int(value) for key, value in spec.options.items()}
+    try:
+        return ArmSpec.model_validate({"sampler": spec.sampler, "pruner": spec.pruner, **numbers})
+    except ValueError:
+        raise _refused(text, "startup and min_epochs begin at 1, reduction at 2") from None
+
+
+def _refused(text: str, why: str) -> click.BadParameter:
+    return click.BadParameter(f"{text}: {why}", param_hint="--policies")
+
+
+def run_cell(files: Files, cell: Cell) -> dict[str, Any]:
+    """Simulate a run and make its record."""
+    surrogate = _surrogate(files)
+    space = search_space(cell.space)
+    # Neither policy nor space nor workers: arms of a repeat share their start-up points.
+    seed = (int(cell.dataset), cell.repeat)
+    simulation = simulate(
+        build_policy(cell.policy, space, seed),
+        space.distributions,
+        lambda params: surrogate.curve(cell.dataset, params),
+        HORIZON,
+        cell.equivalents * HORIZON,
+        cell.workers,
+    )
+    if not simulation.steps:
+        raise click.ClickException(f"{cell.policy}: asked for no run at all")
+    return make_record(cell, simulation, surrogate.reference(cell.space, cell.dataset))
+
+
+def search_space(name: str) -> SearchSpace:
+    """A space of LCBench. Its names are no Recipe's: only distributions are asked for."""
+    return SearchSpace(distributions=SPACES[name], recipe=Recipe(), fixed=HyperParams())
+
+
+@cache
+def _surrogate(files: Files) -> Surrogate:
+    return Surrogate(files)
+
+
+def run_cells(
+    files: Files, cells: Sequence[Cell], jobs: int, keep: Callable[[dict[str, Any]], None]
+) -> None:
+    """Run cells in processes of their own; ``keep`` is called with each record as it comes."""
+    os.environ.update(ONE_THREAD)  # read when NumPy is imported: in the processes to come
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(cells)), context, initializer=_start) as pool:
+        try:
+            for future in as_completed([pool.submit(run_cell, files, cell) for cell in cells]):
+                keep(future.result())
+        except BrokenProcessPool:
+            raise click.ClickException(
+                "a process died, perhaps for want of memory; the same command goes on"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def _start() -> None:
+    """Prepare a process for ``run_cell``."""
+    # Here, or else the first suggestion of a GP would be charged for it.
+    import torch
+
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
+
+    def follow_parent() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow_parent, daemon=True).start()
+
+
+def _listed(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str]:
+    """A list with commas, each name once."""
+    names = [name.strip() for name in (text or "").split(",")]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--policies", callback=_listed, help="SAMPLER[+PRUNER][:KEY=VALUE]..., with commas.")
+@click.option("--space", type=click.Choice(list(SPACES)), default="core", show_default=True)
+@click.option(
+    "--datasets",
+    callback=_listed,
+    default="report",
+    show_default=True,
+    help="OpenML task ids, with commas; or dev, or report.",
+)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option(
+    "--equivalents",
+    type=click.IntRange(min(MARKS)),
+    default=20,
+    show_default=True,
+    help="Budget of a run, in full trainings of 52 epochs.",
+)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Simulated.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--json",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Records; what is in there already is not run again.",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    default=ROOT.parent / "shared" / "lcbench" / "model.onnx",
+    help="The surrogate.  [default: ../shared/lcbench/model.onnx]",
+)
+@click.option("--encoding", type=click.Path(path_type=Path), help="encoding.json, beside --model.")
+@click.option("--reference", type=click.Path(path_type=Path), help="reference.json, likewise.")
+@click.option("--table-only", is_flag=True, help="Run nothing; show what the records say.")
+@click.option(
+    "--figure", "page", type=click.Path(path_type=Path, dir_okay=False), help="Also draw, in HTML."
+)
+def command(
+    policies: list[str],
+    space: str,
+    datasets: list[str],
+    repeats: int,
+    equivalents: int,
+    workers: int,
+    jobs: int,
+    path: Path,
+    model: Path,
+    encoding: Path | None,
+    reference: Path | None,
+    table_only: bool,
+    page: Path | None,
+) -> None:
+    """Run policies on LCBench's learning curves and compare what they find.
+
+    \b
+    Example:
+      python benchmarks/lcbench.py --policies gp,tpe+hyperband,random --json out.json
+      python benchmarks/lcbench.py --json out.json --table-only --figure out.html
+    """
+    if page and page.suffix != ".html":
+        raise click.BadParameter(f"{page}: must end in .html", param_hint="--figure")
+    for policy in policies:
+        build_policy(policy, search_space(space), (0, 0))
+    datasets = list(dict.fromkeys(d for name in datasets for d in DATASETS.get(name, (name,))))
+    store = Store(path)
+    if table_only:
+        policies = policies or list(dict.fromkeys(r["policy"] for r in store.records))
+    elif not policies:
+        raise click.BadParameter("name at least one", param_hint="--policies")
+    # Repeats last: what is there after an interruption is complete in pairs.
+    wanted = [
+        Cell(policy, space, dataset, repeat, workers, equivalents)
+        for repeat, dataset, policy in itertools.product(range(repeats), datasets, policies)
+    ]
+    if not table_only:
+        files = Files(
+            model,
+            encoding or model.with_name("encoding.json"),
+            reference or model.with_name("reference.json"),
+        )
+        _run(files, store, wanted, jobs)
+    chosen = set(wanted)
+    records = [record for record in store.records if Cell.of(record) in chosen]
+    if not records:
+        raise click.BadParameter(f"{path}: has no record of these", param_hint="--json")
+    click.echo(tables(records, policies))
+    if page:
+        try:
+            figure(records, policies).write_html(page)
+        except OSError as error:
+            raise click.BadParameter(
+                f"{page}: cannot be written ({error.strerror})", param_hint="--figure"
+            ) from None
+
+
+def _run(files: Files, store: Store, wanted: Sequence[Cell], jobs: int) -> None:
+    """Add the records that are wanted and not there yet."""
+    surrogate = _surrogate(files)
+    for cell in wanted:
+        if not surrogate.knows(cell.space, cell.dataset):
+            raise click.BadParameter(
+                f"{cell.dataset}: not in {files.encoding.name} or {files.reference.name}; "
+                "dev and report stand for the usual ones",
+                param_hint="--datasets",
+            )
+    there = {Cell.of(record) for record in store.records}
+    missing = [cell for cell in wanted if cell not in there]
+    if not missing:
+        return
+    store.begin(files.digest())
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bars = Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    )
+    with bars:
+        bar = bars.add_task("runs", total=len(missing))
+        numbers = itertools.count(1)
+
+        def keep(record: dict[str, Any]) -> None:
+            store.add(record)
+            bars.update(bar, advance=1, description=record["policy"])
+            if not console.is_terminal:
+                regrets = ", ".join(f"{r:.3f} at {mark}" for mark, r in record["regret"].items())
+                click.echo(
+                    f"{next(numbers)}/{len(missing)} {record['policy']} on {record['dataset']}, "
+                    f"repeat {record['repeat']}: regret {regrets}; {record['seconds']:.1f} s",
+                    err=True,
+                )
+
+        run_cells(files, missing, jobs, keep)
+
+
+def main() -> None:
+    """Exit code 2 for bad input, 1 for a failure, 130 for Ctrl-C; one line for each."""
+    try:
+        command.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(128 + signal.SIGINT)
+    except click.ClickException as error:
+        click.echo(f"Error: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
+    except SurrogateError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

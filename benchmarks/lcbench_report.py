@@ -1,0 +1,152 @@
+"""Tables and a figure from the records of lcbench.py."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median, stdev
+from typing import Any
+
+from plotly import graph_objects as go
+from plotly.colors import hex_to_rgb
+
+from search.figures import arm_colours
+
+Record = Mapping[str, Any]
+
+TIE = 1e-9  # regrets that differ by no more are equal
+FLOOR = 1e-4  # lowest regret drawn: the axis is logarithmic, and 0 is reached
+POINTS = 260  # of a drawn curve
+
+
+def tables(records: Sequence[Record], policies: Sequence[str]) -> str:
+    """Records of one space, worker count and budget, in Markdown; the first policy is ours."""
+    groups = {policy: [r for r in records if r["policy"] == policy] for policy in policies}
+    groups = {policy: group for policy, group in groups.items() if group}
+    parts = [_title(records), _summary(groups)]
+    if len(groups) > 1:
+        parts += [
+            f"Wins/ties/losses of {next(iter(groups))} in pairs, at each mark:",
+            _wins(groups),
+        ]
+    return "\n\n".join(parts)
+
+
+def figure(records: Sequence[Record], policies: Sequence[str]) -> go.Figure:
+    """Mean regret and a band of one standard error against what was spent."""
+    drawn = go.Figure(layout={"title": {"text": _title(records)}, "hovermode": "x"})
+    drawn.update_xaxes(title_text=f"full-run equivalents spent (x {records[0]['horizon']} epochs)")
+    drawn.update_yaxes(title_text="mean normalised regret", type="log", exponentformat="power")
+    for policy, colour in arm_colours(policies).items():
+        group = [record for record in records if record["policy"] == policy]
+        if not group:
+            continue
+        horizon, last = group[0]["horizon"], group[0]["equivalents"] * group[0]["horizon"]
+        # Whole ticks of the clock: within one, runs of equal depth come in one after another.
+        workers = group[0]["workers"]
+        step = workers * max(1, last // POINTS // workers)
+        grid = range(step, last + 1, step)
+        x = [epochs / horizon for epochs in grid]
+        values = [[_regret(record, epochs) for record in group] for epochs in grid]
+        means = [fmean(row) for row in values]
+        errors = [_standard_error(row) for row in values]
+        if len(group) > 1:
+            low = [_shown(m - e) for m, e in zip(means, errors, strict=True)]
+            high = [_shown(m + e) for m, e in zip(means, errors, strict=True)]
+            drawn.add_scatter(
+                x=[*x, *reversed(x)],
+                y=[*high, *reversed(low)],
+                fill="toself",
+                fillcolor=f"rgba{(*hex_to_rgb(colour), 0.16)}",
+                line={"width": 0},
+                legendgroup=policy,
+                showlegend=False,
+                hoverinfo="skip",
+            )
+        drawn.add_scatter(
+            x=x,
+            y=[_shown(mean) for mean in means],
+            mode="lines",
+            name=f"{policy} (n = {len(group)})",
+            legendgroup=policy,
+            line={"color": colour, "width": 2.5},
+        )
+    return drawn
+
+
+def _title(records: Sequence[Record]) -> str:
+    first = records[0]
+    sets = len({record["dataset"] for record in records})
+    workers = first["workers"]
+    return (
+        f"LCBench, space {first['space']}, {workers} worker{'s' * (workers > 1)}, "
+        f"{first['equivalents']} equivalents of {first['horizon']} epochs, "
+        f"{sets} data set{'s' * (sets > 1)}: mean normalised regret ± standard error"
+    )
+
+
+def _summary(groups: Mapping[str, Sequence[Record]]) -> str:
+    marks = _marks(groups)
+    rows = []
+    for policy, group in groups.items():
+        row = [policy, str(len(group))]
+        for mark in marks:
+            values = [record["regret"][mark] for record in group]
+            row.append(f"{fmean(values):.3f} ± {_standard_error(values):.3f}")
+        row += [_median_to(group, "to_hand"), _median_to(group, "to_grid")]
+        asked = sum(record["suggestions"] for record in group)
+        row.append(f"{sum(record['seconds'] for record in group) / asked:.3g}")
+        rows.append(row)
+    ends = ["to hand (median)", "to grid (median)", "s a suggestion"]
+    return _markdown(["policy", "n", *marks, *ends], rows)
+
+
+def _wins(groups: Mapping[str, Sequence[Record]]) -> str:
+    marks = _marks(groups)
+    ours, *others = groups
+    mine = {_pair(record): record["regret"] for record in groups[ours]}
+    rows = []
+    for other in others:
+        theirs = {_pair(record): record["regret"] for record in groups[other]}
+        pairs = [(mine[pair], theirs[pair]) for pair in mine.keys() & theirs.keys()]
+        row = [other, str(len(pairs))]
+        for mark in marks:
+            gains = [b[mark] - a[mark] for a, b in pairs]
+            wins, losses = sum(g > TIE for g in gains), sum(g < -TIE for g in gains)
+            row.append(f"{wins}/{len(pairs) - wins - losses}/{losses}")
+        rows.append(row)
+    return _markdown(["against", "pairs", *marks], rows)
+
+
+def _pair(record: Record) -> tuple[str, int]:
+    return record["dataset"], record["repeat"]
+
+
+def _marks(groups: Mapping[str, Sequence[Record]]) -> list[str]:
+    return sorted(next(iter(groups.values()))[0]["regret"], key=int)
+
+
+def _median_to(group: Sequence[Record], name: str) -> str:
+    value = median(math.inf if record[name] is None else record[name] for record in group)
+    return f"{value:.1f}" if math.isfinite(value) else f"> {group[0]['equivalents']}"
+
+
+def _regret(record: Record, epochs: int) -> float:
+    """What stood after so many epochs; before the first record, what it began with."""
+    curve = record["curve"]
+    at = bisect_right(curve, epochs, key=lambda point: point[0])
+    return float(curve[max(0, at - 1)][1])
+
+
+def _shown(regret: float) -> float:
+    return round(max(regret, FLOOR), 6)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
