@@ -38,6 +38,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from virtual import simulate
 
 from search.policies.base import Policy
+from search.policies.curve_gp import CurveGP
 from search.policies.pruning import Pruning
 from search.policies.sampled import QuasiRandom, Sampled
 from search.space import SearchSpace
@@ -47,6 +48,17 @@ from trainer.contract import HyperParams, Recipe
 SAMPLERS = ("gp", "tpe", "random", "quasi-random", "curve-gp")
 PRUNERS = ("median", "hyperband", "successive-halving")
 ARM_OPTIONS = ("startup", "min_epochs", "reduction")
+CURVE_GP_OPTIONS: Mapping[str, Callable[[str], Any]] = {
+    "startup": int,
+    "first_rung": int,
+    "reduction": float,
+    "full_share": float,
+    "full_after": float,
+    "quasi_random_every": int,
+    "pausing": {"yes": True, "no": False}.__getitem__,
+    "resuming": {"yes": True, "no": False}.__getitem__,
+    "partial_runs": {"yes": True, "no": False}.__getitem__,
+}
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
 
@@ -80,9 +92,9 @@ def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...]) -> Policy
     """The policy as written, for full runs of HORIZON epochs (click.BadParameter if none)."""
     spec = PolicySpec.parse(text)
     if spec.sampler == "curve-gp":
-        raise click.BadParameter("curve-gp is not there yet", param_hint="--policies")
+        return CurveGP(space, seed, **_settings(text, spec))
     arm = _arm(text, spec)
-    pruning = Pruning(arm.pruner, arm.min_epochs, arm.reduction, arm.startup, HORIZON)
+    pruning = Pruning(arm.pruner, arm.min_epochs or 1, arm.reduction, arm.startup, HORIZON)
     if spec.sampler == "quasi-random":
         return QuasiRandom(space, seed, pruning)
     return Sampled(spec.sampler, space, seed, arm.startup, pruning)
@@ -100,6 +112,22 @@ def _arm(text: str, spec: PolicySpec) -> ArmSpec:
         return ArmSpec.model_validate({"sampler": spec.sampler, "pruner": spec.pruner, **numbers})
     except ValueError:
         raise _refused(text, "startup and min_epochs begin at 1, reduction at 2") from None
+
+
+def _settings(text: str, spec: PolicySpec) -> dict[str, Any]:
+    """CurveGP's fields, as in ``curve-gp:pausing=no:first_rung=5``."""
+    if spec.pruner != "none":
+        raise _refused(text, "curve-gp takes no pruner")
+    settings = {}
+    for key, value in spec.options.items():
+        if key not in CURVE_GP_OPTIONS:
+            known = ", ".join(CURVE_GP_OPTIONS)
+            raise _refused(text, f"unknown option {key!r}; choose from {known}")
+        try:
+            settings[key] = CURVE_GP_OPTIONS[key](value)
+        except (ValueError, KeyError):
+            raise _refused(text, f"{key}={value} is not a value of {key}") from None
+    return settings
 
 
 def _refused(text: str, why: str) -> click.BadParameter:

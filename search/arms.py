@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from search.policies.base import Policy
+from search.policies.curve_gp import CurveGP
 from search.policies.listed import Listed
 from search.policies.pruning import Pruning
 from search.policies.sampled import QuasiRandom, Sampled
@@ -18,22 +21,37 @@ def build_policy(spec: StudySpec, space: SearchSpace, arm: str, repeat: int) -> 
     seed = (spec.seed, repeat)
     pruning = Pruning(
         settings.pruner,
-        settings.min_epochs,
+        settings.min_epochs or 1,
         settings.reduction,
         settings.startup,
         spec.trial.epochs,
     )
     if settings.configs is not None:
         return Listed(settings.configs, pruning)
-    if settings.sampler == "grid":
+    if settings.method == "curve-gp":
+        return CurveGP(
+            space,
+            seed,
+            startup=settings.startup,
+            first_rung=settings.min_epochs,
+            reduction=settings.reduction,
+            start=_hand_tuned(spec, settings.start_from),
+            believed=_hand_tuned(spec, settings.believe),
+        )
+    if settings.method == "grid":
         grid = space.grid(settings.points)
         # In random order, so that a budget too small for the whole grid is not spent on one side.
         order = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(grid))
         return Listed([grid[i] for i in order], pruning)
-    if settings.sampler == "quasi-random":
+    if settings.method == "quasi-random":
         return QuasiRandom(space, seed, pruning)
-    assert settings.sampler is not None
-    return Sampled(settings.sampler, space, seed, settings.startup, pruning)
+    assert settings.method is not None
+    return Sampled(settings.method, space, seed, settings.startup, pruning)
+
+
+def _hand_tuned(spec: StudySpec, arm: str | None) -> list[dict[str, Any]]:
+    configs = (spec.arms[arm].configs or ()) if arm else ()
+    return [{name: value for name, value in c.items() if name != "note"} for c in configs]
 
 
 def queue_policy(horizon: int) -> Policy:

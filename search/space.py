@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -22,6 +24,8 @@ from optuna.distributions import (
 
 from search.spec import ParamSpec, StudySpec
 from trainer.contract import HyperParams, Recipe
+
+Floats = NDArray[np.float64]
 
 HYPERPARAMS = tuple(f.name for f in fields(HyperParams))
 FIXED = ("data", "epochs")  # the split is part of fairness, epochs are the currency
@@ -110,10 +114,10 @@ class SearchSpace:
         others = {k: v for k, v in params.items() if k not in HYPERPARAMS}
         return recipe.override(others), HyperParams(**optimiser)
 
-    def at(self, point: Sequence[float]) -> dict[str, Any]:
+    def at(self, point: Iterable[float]) -> dict[str, Any]:
         """The parameters at a point of the unit cube, 0 <= point[i] < 1, one for each name."""
         pairs = zip(self.distributions.items(), point, strict=True)
-        return {name: _at(distribution, float(u)) for (name, distribution), u in pairs}
+        return {name: value_at(distribution, float(u)) for (name, distribution), u in pairs}
 
     def grid(self, points: int) -> list[dict[str, Any]]:
         """Every combination of ``points`` evenly spaced values of each range, and all choices."""
@@ -122,7 +126,7 @@ class SearchSpace:
             if isinstance(distribution, CategoricalDistribution):
                 axes.append(list(distribution.choices))
             else:
-                axes.append([_at(distribution, (i + 0.5) / points) for i in range(points)])
+                axes.append([value_at(distribution, (i + 0.5) / points) for i in range(points)])
         return [
             dict(zip(self.distributions, values, strict=True))
             for values in itertools.product(*axes)
@@ -181,22 +185,38 @@ def _inside(distribution: BaseDistribution, value: Any) -> bool:
     return distribution.step is None or abs(steps - round(steps)) < 1e-8
 
 
-def _at(distribution: BaseDistribution, u: float) -> Any:
+def value_at(distribution: BaseDistribution, u: float) -> Any:
+    """The value at 0 <= u <= 1 of a distribution's range, on its scale, or its list of choices."""
     if isinstance(distribution, CategoricalDistribution):
         n = len(distribution.choices)
         return distribution.choices[min(int(u * n), n - 1)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = float(distribution.low), float(distribution.high)
+    value = float(values_at(distribution, np.array([u]))[0])
+    return round(value) if isinstance(distribution, IntDistribution) else value
+
+
+def values_at(distribution: FloatDistribution | IntDistribution, u: Floats) -> Floats:
+    """As ``value_at``, of many at once; those of a range of integers are whole numbers."""
+    low, high = _ends_of_scale(distribution)
+    values = low + u * (high - low)
+    if distribution.log:
+        values = np.exp(values)
+    if distribution.step is not None:
+        steps = np.round((values - distribution.low) / distribution.step)
+        values = distribution.low + steps * distribution.step
+    return np.clip(values, distribution.low, distribution.high)
+
+
+def units_of(distribution: FloatDistribution | IntDistribution, values: Floats) -> Floats:
+    """Where values lie in a range, 0 to 1 on its scale: the inverse of ``values_at``."""
+    low, high = _ends_of_scale(distribution)
+    if distribution.log:
+        values = np.log(values)
+    return (values - low) / (high - low) if high > low else np.full(len(values), 0.5)
+
+
+def _ends_of_scale(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
     # Integers own half a step on either side, so that every one of them is equally likely.
     half = 0.5 * (distribution.step or 0)
-    low, high = low - half, high + half
-    if distribution.log:
-        value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
-    else:
-        value = low + u * (high - low)
-    if distribution.step is not None:
-        value = distribution.low + round((value - distribution.low) / distribution.step) * (
-            distribution.step
-        )
-    value = min(max(value, distribution.low), distribution.high)
-    return int(value) if isinstance(distribution, IntDistribution) else value
+    low, high = distribution.low - half, distribution.high + half
+    return (math.log(low), math.log(high)) if distribution.log else (low, high)

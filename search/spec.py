@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from search.errors import SpecError
 from trainer.contract import COMBINATIONS, DataSource, HyperParams, Recipe
 
-SAMPLERS = ("gp", "tpe", "random", "quasi-random", "grid")
+SAMPLERS = ("curve-gp", "gp", "tpe", "random", "quasi-random", "grid")
 PRUNERS = ("none", "median", "hyperband", "successive-halving")
 RESERVED_ARMS = ("full", "ensemble")
 
@@ -124,9 +124,14 @@ class ArmSpec(_Section):
     """[arms.NAME]: a sampler and a pruner, or a list of hand-tuned configurations.
 
     Attributes:
-        startup: trials before a model-based sampler (gp, tpe) starts to model.
-        min_epochs: epochs before a pruner may stop a run.
-        reduction: one run in so many passes each rung (successive-halving, hyperband).
+        sampler: curve-gp, which pauses and resumes runs itself, unless given.
+        startup: trials before a model-based sampler (curve-gp, gp, tpe) starts to model.
+        min_epochs: epochs before a run may be stopped or paused; 1, or for curve-gp a
+            seventeenth of a full run.
+        reduction: one run in so many passes each rung (successive-halving, hyperband); the ratio
+            of one rung to the one before (curve-gp).
+        start_from, believe: curve-gp: the name of a hand-tuned arm, whose configurations are run
+            first, at this arm's cost, or taken as a hint where the optimum lies.
         points: grid: values of each range, evenly spaced on its scale.
     """
 
@@ -134,19 +139,32 @@ class ArmSpec(_Section):
     pruner: str = "none"
     configs: Annotated[tuple[Mapping[str, Choice], ...] | None, Field(strict=False)] = None
     startup: int = Field(default=5, ge=1)
-    min_epochs: int = Field(default=1, ge=1)
+    min_epochs: int | None = Field(default=None, ge=1)
     reduction: int = Field(default=3, ge=2)
     points: int = Field(default=3, ge=1)
+    start_from: str | None = None
+    believe: str | None = None
+
+    @property
+    def method(self) -> str | None:
+        """The sampler; None for a list of configurations."""
+        return None if self.configs is not None else self.sampler or "curve-gp"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.sampler is None) == (self.configs is None):
-            raise ValueError("needs either a sampler or configs = [...] (hand-tuned), not both")
+        if self.sampler is not None and self.configs is not None:
+            raise ValueError(
+                "has a sampler and configs = [...] (hand-tuned); give one of them, not both"
+            )
         if self.configs is not None and not self.configs:
             raise ValueError("has no configs; list at least one, or take the arm out")
         if self.sampler is not None:
             _known(self.sampler, SAMPLERS, "sampler")
         _known(self.pruner, PRUNERS, "pruner")
+        if self.method == "curve-gp" and self.pruner != "none":
+            raise ValueError("curve-gp pauses weak runs itself; take the pruner out")
+        if self.method != "curve-gp" and (self.start_from or self.believe):
+            raise ValueError('start_from and believe are for sampler = "curve-gp"')
         return self
 
 
@@ -244,7 +262,10 @@ class StudySpec(_Section):
                 f"budget.epochs = {self.budget.epochs} is smaller than one trial "
                 f"(trial.epochs = {self.trial.epochs}); raise the one or lower the other"
             )
-        for arm in self.arms:
+        for arm, settings in self.arms.items():
+            for other in filter(None, (settings.start_from, settings.believe)):
+                if other not in self.arms or self.arms[other].configs is None:
+                    raise ValueError(f"arms.{arm}: {other!r} is no arm with configs")
             if arm in RESERVED_ARMS or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", arm):
                 raise ValueError(
                     f"arms.{arm}: this name cannot be used; use at most 64 of a-z, A-Z, 0-9, -, _, "

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
-from scipy.stats import qmc
 
 from search.policies.base import Decision, History, NewTrial
 from search.policies.pruning import Pruning
+from search.policies.sobol import sobol_point
 from search.space import SearchSpace
 
 
@@ -72,7 +71,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class QuasiRandom:
-    """A scrambled Sobol sequence (Owen 1998), one point a trial."""
+    """A scrambled Sobol sequence, one point a trial."""
 
     space: SearchSpace
     seed: tuple[int, ...]
@@ -82,20 +81,9 @@ class QuasiRandom:
         """The sequence's point with the next trial's number."""
         if history.remaining < history.horizon:
             return None
-        return NewTrial(self.space.at(self._point(len(history.trials))), history.horizon)
+        point = sobol_point(self.seed, len(self.space.distributions), len(history.trials))
+        return NewTrial(self.space.at(point), history.horizon)
 
     def after(self, history: History, trial: FrozenTrial) -> Decision:
         """As the pruner says."""
         return self.pruning.after(history, trial)
-
-    def _point(self, number: int) -> Any:
-        seed = np.random.default_rng(np.random.SeedSequence(self.seed))
-        sobol = qmc.Sobol(len(self.space.distributions), scramble=True, rng=seed)
-        if number:  # SciPy refuses to go forward by none
-            sobol.fast_forward(number)
-        with warnings.catch_warnings():
-            # SciPy would have 2**m points at once; one after another they are the same points.
-            warnings.filterwarnings(
-                "ignore", message="The balance properties", category=UserWarning
-            )
-            return sobol.random(1)[0]

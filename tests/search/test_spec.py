@@ -96,8 +96,23 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"arms": {"a": {"sampler": "gp", "configs": [{"lr": 0.1}]}}},
         ["arms.a", "not both"],
     ),
-    "neither sampler nor list": ({"arms": {"a": {}}}, ["arms.a", "needs either a sampler"]),
     "empty list": ({"arms": {"a": {"configs": []}}}, ["arms.a", "has no configs"]),
+    "curve-gp with a pruner": (
+        {"arms": {"a": {"sampler": "curve-gp", "pruner": "median"}}},
+        ["arms.a", "take the pruner out"],
+    ),
+    "no sampler but a pruner": (
+        {"arms": {"a": {"pruner": "median"}}},
+        ["arms.a", "take the pruner out"],
+    ),
+    "start of another sampler": (
+        {"arms": {"a": {"sampler": "gp", "start_from": "a"}}},
+        ["arms.a", 'for sampler = "curve-gp"'],
+    ),
+    "start from no list": (
+        {"arms": {"a": {"start_from": "b"}, "b": {"sampler": "random"}}},
+        ["arms.a", "'b' is no arm with configs"],
+    ),
     "reserved arm": ({"arms": {"full": {"sampler": "gp"}}}, ["arms.full", "cannot be used"]),
     "arm with a slash": ({"arms": {"a/b": {"sampler": "gp"}}}, ["arms.a/b", "cannot be used"]),
     "arm without letters": ({"arms": {"": {"sampler": "gp"}}}, ["arms.", "cannot be used"]),
@@ -245,7 +260,11 @@ params = st.one_of(
 )
 arms = st.one_of(
     st.builds(
-        lambda sampler, pruner, startup: {"sampler": sampler, "pruner": pruner, "startup": startup},
+        lambda sampler, pruner, startup: {
+            "sampler": sampler,
+            "pruner": "none" if sampler == "curve-gp" else pruner,
+            "startup": startup,
+        },
         st.sampled_from(SAMPLERS),
         st.sampled_from(PRUNERS),
         st.integers(1, 20),

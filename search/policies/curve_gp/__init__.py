@@ -1,0 +1,5 @@
+"""curve-gp: a Gaussian process that learns from the runs that it stops."""
+
+from search.policies.curve_gp.policy import CurveGP
+
+__all__ = ["CurveGP"]

@@ -1,0 +1,96 @@
+"""Parameters as points of the unit cube, in which the model measures distances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from search.space import Floats, units_of, value_at, values_at
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """P parameters as D columns: one for a range, 0 to 1 on its scale, one for each choice.
+
+    Two different choices lie at distance 1, as the ends of a range do.
+
+    Attributes:
+        distributions: by name, in the columns' order.
+    """
+
+    distributions: Mapping[str, BaseDistribution]
+
+    @property
+    def parameter(self) -> Ints:
+        """(D,), which parameter a column belongs to."""
+        widths = [
+            len(d.choices) if isinstance(d, CategoricalDistribution) else 1
+            for d in self.distributions.values()
+        ]
+        return np.repeat(np.arange(len(widths)), widths)
+
+    def columns(self, params: Mapping[str, Any]) -> Floats:
+        """(D,), where these parameters lie.
+
+        Raises:
+            ValueError: a parameter is missing or is not one of the choices.
+        """
+        parts: list[float] = []
+        for name, distribution in self.distributions.items():
+            if name not in params:
+                raise ValueError(
+                    f"{name} is missing in one configuration: every configuration needs the same "
+                    "parameters; a conditional space needs another sampler, such as tpe"
+                )
+            if isinstance(distribution, CategoricalDistribution):
+                chosen = distribution.to_internal_repr(params[name])
+                parts += [math.sqrt(0.5) * (chosen == i) for i in range(len(distribution.choices))]
+            else:
+                assert isinstance(distribution, FloatDistribution | IntDistribution)
+                value = np.array([float(params[name])])
+                parts.append(float(units_of(distribution, value)[0]))
+        return np.array(parts)
+
+    def params(self, point: Floats) -> dict[str, Any]:
+        """The parameters at a point of the P-dimensional unit cube; 0 <= point[i] <= 1."""
+        inside = np.clip(point, 0.0, 1.0)
+        pairs = zip(self.distributions.items(), inside, strict=True)
+        return {name: value_at(distribution, float(u)) for (name, distribution), u in pairs}
+
+    def snap(self, points: Floats) -> Floats:
+        """(m, P) points of the unit cube to (m, D) columns of the parameters there."""
+        columns = []
+        for u, distribution in zip(points.T, self.distributions.values(), strict=True):
+            if isinstance(distribution, CategoricalDistribution):
+                n = len(distribution.choices)
+                chosen = np.minimum((u * n).astype(int), n - 1)
+                columns.append(math.sqrt(0.5) * np.eye(n)[chosen])
+            else:
+                assert isinstance(distribution, FloatDistribution | IntDistribution)
+                values = values_at(distribution, u)
+                columns.append(units_of(distribution, values)[:, None])
+        return np.hstack(columns)
+
+    def point(self, columns: Floats) -> Floats:
+        """(D,) columns back to a (P,) point of the unit cube."""
+        parts = []
+        for i, distribution in enumerate(self.distributions.values()):
+            own = columns[self.parameter == i]
+            if isinstance(distribution, CategoricalDistribution):
+                parts.append((float(own.argmax()) + 0.5) / len(own))
+            else:
+                parts.append(float(own[0]))
+        return np.array(parts)

@@ -1,0 +1,133 @@
+"""What stored trials say: learning curves as observations for the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from search.policies.curve_gp.encoding import Encoding
+from search.policies.curve_gp.model import Floats, Ints, Observations
+
+SPACING = 3.0  # ratio of one observed epoch of a curve to the one before
+KNEE = 0.3  # of the distance between the best and the median error: see ``flattened``
+MODELLED, FITTED = 600, 256  # observations in the model, and for its hyperparameters
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One trial as the model sees it.
+
+    Attributes:
+        number: of the trial.
+        x: (D,), its configuration.
+        errors: finite errors by epoch (1-based), lower is better; may be empty.
+    """
+
+    number: int
+    x: Floats
+    errors: dict[int, float]
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch with an error; 0 before the first."""
+        return max(self.errors, default=0)
+
+
+def curves(
+    trials: Iterable[FrozenTrial], encoding: Encoding, horizon: int, sign: float = 1.0
+) -> list[Curve]:
+    """Every trial's curve, in an order that does not depend on that of the trials.
+
+    A trial that is COMPLETE without having come to the horizon has its value there: that is how a
+    diverged run is told. An infinite one counts as the worst of all.
+
+    Args:
+        horizon: epochs of a full run; later ones are left out.
+        sign: -1 where the metric is maximised.
+
+    Raises:
+        ValueError: a trial lacks a parameter.
+    """
+    made: list[tuple[FrozenTrial, dict[int, float]]] = []
+    for trial in trials:
+        errors = {e: sign * v for e, v in trial.intermediate_values.items() if 1 <= e <= horizon}
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            errors.setdefault(horizon, sign * trial.value)
+        made.append((trial, {e: v for e, v in errors.items() if not math.isnan(v)}))
+    finite = [v for _, errors in made for v in errors.values() if math.isfinite(v)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    out = [
+        Curve(
+            trial.number,
+            encoding.columns(trial.params),
+            {epoch: min(max(v, low), high) for epoch, v in errors.items()},
+        )
+        for trial, errors in made
+    ]
+    return sorted(out, key=lambda curve: (tuple(curve.x), curve.number))
+
+
+def observe(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observations:
+    """The observations of these curves, each with one error at least.
+
+    Epochs 1, 3, 9, ..., the last one of each run, and the horizon: curves are smooth, and what
+    lies between would cost the cube of its number and teach nothing.
+    """
+    rows: list[tuple[int, float, float]] = []
+    full = math.log(horizon) if horizon > 1 else 1.0
+    grid = _grid(horizon)
+    for i, curve in enumerate(seen):
+        for epoch in sorted(curve.errors):
+            if epoch in grid or epoch == curve.epoch:
+                at = math.log(epoch) / full if horizon > 1 else 1.0
+                rows.append((i, at, curve.errors[epoch]))
+    x = np.array([curve.x for curve in seen])
+    config = np.array([row[0] for row in rows], dtype=np.int64)
+    t, y = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
+    return flattened(Observations(x, parameter, config, t, y))
+
+
+def flattened(data: Observations) -> Observations:
+    """The same with errors on a scale on which differences between good ones count most.
+
+    ``log(KNEE + (y - best) / (median - best))``, the median over configurations of their last
+    errors. Neither the unit of the metric nor its zero changes anything, and one that diverged is
+    no further from the rest than it has to be.
+    """
+    best = float(data.y.min())
+    unit = float(np.median(data.y[data.last])) - best
+    unit = unit if unit > 1e-12 * max(1.0, abs(best)) else 1.0
+    y = np.log(KNEE + (data.y - best) / unit)
+    return Observations(data.x, data.parameter, data.config, data.t, y)
+
+
+def active(data: Observations, most: int) -> Ints:
+    """Rows of at most so many observations that stand for all of them.
+
+    Half of the room is for whole curves: of the configurations with the best last errors, as many
+    as fit. The other half is for last errors alone: of the others, evenly spaced from the best to
+    the worst.
+    """
+    if len(data.y) <= most:
+        return np.arange(len(data.y))
+    last = data.last
+    order = np.argsort(data.y[last], kind="stable")
+    lengths = np.bincount(data.config)[order]
+    whole = int(np.searchsorted(np.cumsum(lengths), most // 2, side="right"))
+    rows = np.flatnonzero(np.isin(data.config, order[:whole]))
+    others = order[whole:]
+    room = min(most - len(rows), len(others))
+    spaced = others[np.linspace(0, len(others) - 1, room).astype(np.int64)]
+    return np.sort(np.concatenate([rows, last[spaced]]))
+
+
+def _grid(horizon: int) -> set[int]:
+    epochs, epoch = {horizon}, 1.0
+    while epoch < horizon:
+        epochs.add(round(epoch))
+        epoch *= SPACING
+    return epochs

@@ -1,0 +1,285 @@
+"""The decision: start a new configuration, or go on with one that was paused."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
+from search.policies.curve_gp.acquisition import log_expected_improvement, maximise
+from search.policies.curve_gp.encoding import Encoding
+from search.policies.curve_gp.model import (
+    CurveModel,
+    Floats,
+    FullRuns,
+    NotPositiveDefinite,
+    Priors,
+    fit,
+)
+from search.policies.curve_gp.observations import (
+    FITTED,
+    MODELLED,
+    Curve,
+    active,
+    curves,
+    observe,
+)
+from search.policies.curve_gp.threads import one_thread
+from search.policies.sobol import sobol_point
+from search.space import SearchSpace
+
+log = logging.getLogger(__name__)
+
+WHY = "chosen by"  # user attribute of a trial: one of the following
+START, MODEL, FULL, QUASI_RANDOM = "start", "curve model", "full-run model", "quasi-random"
+BELIEF, BELIEF_WIDTH, BELIEF_FLOOR = 10.0, 0.15, 0.01  # piBO's beta; sides of the cube; density
+APART = 0.02  # sides of the cube between a new configuration and any other
+
+
+@dataclass(frozen=True)
+class CurveGP:
+    """A Gaussian process over (configuration, epoch) that pauses weak runs and resumes them.
+
+    After ``startup`` configurations from a Sobol sequence, each run to the first rung, every
+    answer is the one with the largest expected improvement of the error after a full run, for
+    each epoch that is still to be paid for it: the best new configuration, or a paused one, until
+    its next rung. So every run stops at each rung, and goes on if nothing is expected to be worth
+    more. Runs that others are at work on are seen as ended as expected.
+
+    A model of curves can be wrong for ever about a region that starts badly, as it sends nothing
+    there that could prove it wrong. So once ``full_after`` full runs' worth of epochs are spent, a
+    share ``full_share`` of the rest goes to configurations that a second model chooses, which has
+    seen full runs only, and these are not paused.
+
+    Attributes:
+        startup: configurations before the model is asked.
+        first_rung: epochs of the first rung; None for a seventeenth of a full run (3 of 52).
+        reduction: ratio of one rung to the one before.
+        start: configurations to begin with, the first of the ``startup`` ones.
+        believed: configurations near which the optimum is believed to be; new configurations'
+            expected improvement is weighted with a density around them, less with each full run
+            (Hvarfner et al. 2022, piBO, eq. 6).
+        pausing, resuming, partial_runs: False to do without, as in the benchmark's ablation.
+        quasi_random_every: one new configuration in so many comes from the Sobol sequence; 0 for
+            none.
+    """
+
+    space: SearchSpace
+    seed: tuple[int, ...]
+    startup: int = 5
+    first_rung: int | None = None
+    reduction: float = 3.0
+    start: Sequence[Mapping[str, Any]] = ()
+    believed: Sequence[Mapping[str, Any]] = ()
+    full_share: float = 1 / 3
+    full_after: float = 5.0
+    quasi_random_every: int = 0
+    pausing: bool = True
+    resuming: bool = True
+    partial_runs: bool = True
+    priors: Priors = field(default_factory=Priors)
+
+    def next(self, history: History) -> Job | None:
+        """The new or paused configuration that is expected to improve most for its epochs."""
+        new = history.remaining >= history.horizon
+        number = len(history.trials)
+        if number < max(self.startup, len(self.start)):
+            if not new:
+                return None
+            if number < len(self.start):
+                return self._new(self.start[number], history, START)
+            return self._quasi_random(history, START)
+        try:
+            with one_thread():
+                scene = self.scene(history)
+                if scene is None:
+                    return self._quasi_random(history, START) if new else None
+                return self._choose(scene, history)
+        except NotPositiveDefinite as error:
+            log.warning("%s: %s; a quasi-random configuration instead",
+                        history.study.study_name, error)  # fmt: skip
+            return self._quasi_random(history, QUASI_RANDOM) if new else None
+
+    def after(self, history: History, trial: FrozenTrial) -> Decision:
+        """CONTINUE: a run is paused where its job ends; PRUNE if weak where none is resumed."""
+        horizon, epoch = history.horizon, max(trial.intermediate_values)
+        if self.resuming or epoch not in self.rungs(horizon):
+            return Decision.CONTINUE
+        asked = replace(
+            history,
+            paused=frozenset([trial.number]),
+            remaining=history.remaining + horizon - epoch,
+        )
+        goes_on = ResumeTrial(trial.number, horizon)
+        return Decision.CONTINUE if self.next(asked) == goes_on else Decision.PRUNE
+
+    def rungs(self, horizon: int) -> list[int]:
+        """The epochs at which a run is looked at, ascending; the last one is the horizon."""
+        if not self.pausing:
+            return [horizon]
+        rungs, rung = [], float(self.first_rung or max(1, round(horizon / 17)))
+        # A rung shortly before the end would spare little and cost a pause.
+        while rung * 1.5 < horizon:
+            rungs.append(round(rung))
+            rung = max(rung * self.reduction, rungs[-1] + 1)
+        return [*rungs, horizon]
+
+    def scene(self, history: History) -> Scene | None:
+        """The history as the model sees it; None while no run has come to its first epoch.
+
+        Raises:
+            NotPositiveDefinite: the model cannot be fitted.
+        """
+        encoding = Encoding(self.space.distributions)
+        sign = -1.0 if history.study.direction == StudyDirection.MAXIMIZE else 1.0
+        horizon = history.horizon
+        everything = curves(history.trials, encoding, horizon, sign)
+        if not self.partial_runs:
+            everything = [only_full(curve, horizon) for curve in everything]
+        seen = [curve for curve in everything if curve.errors]
+        if not seen:
+            return None
+        running = {
+            trial.number
+            for trial in history.trials
+            if trial.state == TrialState.RUNNING and trial.number not in history.paused
+        }
+        return Scene(encoding, everything, running, horizon, self._fitted(seen, encoding, horizon))
+
+    def _fitted(self, seen: Sequence[Curve], encoding: Encoding, horizon: int) -> CurveModel:
+        data = observe(seen, encoding.parameter, horizon)
+        data = data.take(active(data, MODELLED))
+        return fit(data, self.priors, active(data, FITTED))
+
+    def _choose(self, scene: Scene, history: History) -> Job | None:
+        new = history.remaining >= history.horizon
+        if new and self._full_run_is_due(scene, history):
+            full = [only_full(curve, scene.horizon) for curve in scene.full]
+            model = self._fitted(full, scene.encoding, scene.horizon)
+            runs = scene.expected(model.full_runs)
+            params, _ = self._best_new(runs, scene.best(model.full_runs), scene, history)
+            return NewTrial(params, history.horizon, {WHY: FULL})
+        runs = scene.expected(scene.model.full_runs)
+        best = scene.best(scene.model.full_runs)
+        options: list[tuple[float, Job]] = []
+        for curve in scene.paused(history):
+            epochs = scene.horizon - curve.epoch
+            if epochs <= history.remaining:
+                gain = self._log_gain(runs, curve.x[None, :], best, scene)[0]
+                options.append((gain - math.log(epochs), self._resumed(curve, scene.horizon)))
+        if new:
+            params, gain = self._best_new(runs, best, scene, history)
+            options.append((gain - math.log(scene.horizon), self._new(params, history, MODEL)))
+        if not options:
+            return None
+        job = max(options, key=lambda option: option[0])[1]
+        every = self.quasi_random_every
+        if isinstance(job, NewTrial) and every and (len(history.trials) + 1) % every == 0:
+            return self._quasi_random(history, QUASI_RANDOM)
+        return job
+
+    def _full_run_is_due(self, scene: Scene, history: History) -> bool:
+        chosen = sum(trial.user_attrs.get(WHY) == FULL for trial in history.trials)
+        spent = sum(curve.epoch for curve in scene.curves) / scene.horizon
+        due = self.full_share * (spent - self.full_after)
+        return self.pausing and len(scene.full) >= 2 and chosen < due
+
+    def _best_new(
+        self, runs: FullRuns, best: float, scene: Scene, history: History
+    ) -> tuple[dict[str, Any], float]:
+        encoding = scene.encoding
+        known = np.array([curve.x for curve in scene.curves])
+
+        def score(points: Floats) -> Floats:
+            x = encoding.snap(points)
+            gains = self._log_gain(runs, x, best, scene)
+            return np.where(_nearest(x, known) < APART, -np.inf, gains)
+
+        means, _ = runs.predict(runs.x)
+        good = np.array([encoding.point(x) for x in runs.x[np.argsort(means, kind="stable")[:5]]])
+        rng = np.random.default_rng(np.random.SeedSequence([*self.seed, *scene.count]))
+        point, gain = maximise(score, good, len(encoding.distributions), rng)
+        return encoding.params(point), gain
+
+    def _log_gain(self, runs: FullRuns, x: Floats, best: float, scene: Scene) -> Floats:
+        gains = log_expected_improvement(*runs.predict(x), best)
+        if self.believed:
+            centres = np.array([scene.encoding.columns(params) for params in self.believed])
+            density = BELIEF_FLOOR + np.exp(-0.5 * (_nearest(x, centres) / BELIEF_WIDTH) ** 2)
+            gains = gains + BELIEF / (1 + len(scene.full)) * np.log(density)
+        return gains
+
+    def _new(self, params: Mapping[str, Any], history: History, why: str) -> NewTrial:
+        until = self.rungs(history.horizon)[0] if self.resuming else history.horizon
+        return NewTrial(params, until, {WHY: why})
+
+    def _resumed(self, curve: Curve, horizon: int) -> ResumeTrial:
+        if not self.resuming:
+            return ResumeTrial(curve.number, horizon)
+        return ResumeTrial(curve.number, next(r for r in self.rungs(horizon) if r > curve.epoch))
+
+    def _quasi_random(self, history: History, why: str) -> NewTrial:
+        dimensions = len(self.space.distributions)
+        point = sobol_point(self.seed, dimensions, len(history.trials))
+        return self._new(self.space.at(point), history, why)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a decision is made from.
+
+    Attributes:
+        curves: of every trial.
+        running: numbers of trials that others are at work on.
+        model: of the curves that have an error.
+    """
+
+    encoding: Encoding
+    curves: Sequence[Curve]
+    running: Set[int]
+    horizon: int
+    model: CurveModel
+
+    @property
+    def full(self) -> list[Curve]:
+        """Curves that came to the horizon."""
+        return [curve for curve in self.curves if curve.epoch >= self.horizon]
+
+    @property
+    def count(self) -> tuple[int, int]:
+        """Trials, and epochs of all of them: no two decisions of a study see the same."""
+        return len(self.curves), sum(curve.epoch for curve in self.curves)
+
+    def paused(self, history: History) -> list[Curve]:
+        """Curves of paused trials."""
+        return [curve for curve in self.curves if curve.number in history.paused]
+
+    def expected(self, runs: FullRuns) -> FullRuns:
+        """As it will be when the runs of others have ended as expected."""
+        pending = [curve.x for curve in self.curves if curve.number in self.running]
+        return runs.given_runs_at(np.array(pending)) if pending else runs
+
+    def best(self, runs: FullRuns) -> float:
+        """The least error expected of a full run that there was; of any run before the first."""
+        there = self.full or [curve for curve in self.curves if curve.errors]
+        return float(runs.predict(np.array([curve.x for curve in there]))[0].min())
+
+
+def only_full(curve: Curve, horizon: int) -> Curve:
+    """A curve without what it was before its last epoch; empty if it did not come there."""
+    errors = {horizon: curve.errors[horizon]} if horizon in curve.errors else {}
+    return Curve(curve.number, curve.x, errors)
+
+
+def _nearest(x: Floats, known: Floats) -> Floats:
+    """(m,), the distance of each x (m, D) from the nearest of the known ones (k, D)."""
+    squares = (x * x).sum(1)[:, None] + (known * known).sum(1)[None, :] - 2.0 * x @ known.T
+    distances: Floats = np.sqrt(np.maximum(squares.min(1), 0.0))
+    return distances
