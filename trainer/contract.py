@@ -29,7 +29,7 @@ MODELS = (
     "densenet121",
 )
 DATASETS = ("digits", "tiny-imagenet", "folder")
-SCHEDULES = ("plateau", "cosine", "step", "constant")
+SCHEDULES = ("plateau", "cosine", "linear", "step", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
 COMBINATIONS = ("paper", "mean", "vote", "weighted", "greedy")
 
@@ -121,8 +121,8 @@ class Recipe:
         epochs: passes over the training images.
         batch_size: images per optimiser step.
         schedule: "plateau" (the paper's: divide the rate by 10 when the validation error
-            stalls), "cosine" (to zero), "step" (divide by 10 every ``step_epochs``) or
-            "constant".
+            stalls), "cosine" or "linear" (to zero), "step" (divide by 10 every
+            ``step_epochs``) or "constant".
         patience: plateau: epochs without improvement before a drop.
         step_epochs: step: epochs between drops.
         drop: factor by which plateau and step multiply the rate.

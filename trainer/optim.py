@@ -81,9 +81,9 @@ def rate(
 ) -> float:
     """The learning rate of one optimiser step.
 
-    The rate rises linearly over ``warmup_epochs`` to what the schedule asks for. "cosine" then
-    follows lr (1 + cos(pi t)) / 2, t from 0 to 1 over the steps after warm-up (Loshchilov and
-    Hutter 2017, without restarts).
+    The rate rises linearly over ``warmup_epochs`` to what the schedule asks for. With t from 0
+    to 1 over the steps after warm-up, "cosine" then follows lr (1 + cos(pi t)) / 2 (Loshchilov
+    and Hutter 2017, without restarts) and "linear" lr (1 - t).
 
     Args:
         recipe: names the schedule.
@@ -105,8 +105,8 @@ def _shape(
     if recipe.schedule == "step":
         drops = step // (steps_per_epoch * recipe.step_epochs)
         return float(recipe.drop**drops)
-    if recipe.schedule == "cosine":
+    if recipe.schedule in ("cosine", "linear"):
         left = recipe.epochs * steps_per_epoch - warmup
         t = min(1.0, max(0.0, step - warmup) / left) if left > 0 else 0.0
-        return 0.5 * (1 + math.cos(math.pi * t))
+        return 1 - t if recipe.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * t))
     return 1.0

@@ -56,6 +56,11 @@ def test_constant_stays() -> None:
     assert run(Recipe(schedule="constant"), [0.5] * 4) == [0.5] * 4
 
 
+def test_linear_starts_at_the_rate_and_falls_by_equal_steps_to_near_zero() -> None:
+    rates = run(Recipe(schedule="linear", epochs=10, warmup_epochs=2), [0.5] * 10)
+    assert rates[2:] == pytest.approx([0.5 * (1 - (10 * i + 9) / 80) for i in range(8)])
+
+
 def test_cosine_starts_at_the_rate_halves_midway_and_ends_near_zero() -> None:
     recipe = Recipe(schedule="cosine", epochs=10)
     rates = [optim.rate(recipe, LR, ScheduleState(), step, 10) for step in range(100)]
