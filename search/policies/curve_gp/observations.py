@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -13,7 +13,7 @@ from search.policies.curve_gp.encoding import Encoding
 from search.policies.curve_gp.model import Floats, Ints, Observations
 
 SPACING = 3.0  # ratio of one observed epoch of a curve to the one before
-KNEE = 0.3  # of the distance between the best and the median error: see ``flattened``
+KNEE = 0.3  # of the distance between the best and the median error: see ``Flattening``
 MODELLED, FITTED = 600, 256  # observations in the model, and for its hyperparameters
 
 
@@ -71,8 +71,44 @@ def curves(
     return sorted(out, key=lambda curve: (tuple(curve.x), curve.number))
 
 
+@dataclass(frozen=True)
+class Flattening:
+    """A scale of errors on which differences between good ones count most.
+
+    ``log(KNEE + (error - best) / unit)``. With the unit below, neither that of the metric nor its
+    zero changes anything, and a run that diverged is no further from the rest than it has to be.
+
+    Attributes:
+        best: the least error.
+        unit: from there to the median over configurations of their last errors.
+    """
+
+    best: float
+    unit: float
+
+    @classmethod
+    def of(cls, data: Observations) -> Flattening:
+        """The scale for these errors."""
+        best = float(data.y.min())
+        unit = float(np.median(data.y[data.last])) - best
+        return cls(best, unit if unit > 1e-12 * max(1.0, abs(best)) else 1.0)
+
+    def forward(self, errors: Floats) -> Floats:
+        """Errors, none below the best one, on this scale."""
+        return np.log(KNEE + (errors - self.best) / self.unit)
+
+    def inverse(self, flat: Floats) -> Floats:
+        """Values on this scale as errors; quantiles stay quantiles, as the scale is monotone."""
+        return self.best + self.unit * (np.exp(flat) - KNEE)
+
+
 def observe(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observations:
-    """The observations of these curves, each with one error at least.
+    """The observations of these curves as the model sees them: see ``raw`` and ``Flattening``."""
+    return flattened(raw(seen, parameter, horizon))
+
+
+def raw(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observations:
+    """The observations of these curves, each with one error at least, in the metric's unit.
 
     Epochs 1, 3, 9, ..., the last one of each run, and the horizon: curves are smooth, and what
     lies between would cost the cube of its number and teach nothing.
@@ -88,21 +124,12 @@ def observe(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observation
     x = np.array([curve.x for curve in seen])
     config = np.array([row[0] for row in rows], dtype=np.int64)
     t, y = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
-    return flattened(Observations(x, parameter, config, t, y))
+    return Observations(x, parameter, config, t, y)
 
 
 def flattened(data: Observations) -> Observations:
-    """The same with errors on a scale on which differences between good ones count most.
-
-    ``log(KNEE + (y - best) / (median - best))``, the median over configurations of their last
-    errors. Neither the unit of the metric nor its zero changes anything, and one that diverged is
-    no further from the rest than it has to be.
-    """
-    best = float(data.y.min())
-    unit = float(np.median(data.y[data.last])) - best
-    unit = unit if unit > 1e-12 * max(1.0, abs(best)) else 1.0
-    y = np.log(KNEE + (data.y - best) / unit)
-    return Observations(data.x, data.parameter, data.config, data.t, y)
+    """The same with errors on the scale that they give themselves."""
+    return replace(data, y=Flattening.of(data).forward(data.y))
 
 
 def active(data: Observations, most: int) -> Ints:

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,11 @@ from search.policies.curve_gp.observations import (
     FITTED,
     MODELLED,
     Curve,
+    Flattening,
     active,
     curves,
     observe,
+    raw,
 )
 from search.policies.curve_gp.threads import one_thread
 from search.policies.sobol import sobol_point
@@ -246,6 +249,12 @@ class Scene:
     running: Set[int]
     horizon: int
     model: CurveModel
+
+    @cached_property
+    def flattening(self) -> Flattening:
+        """From errors to those that the model sees, and back."""
+        seen = [curve for curve in self.curves if curve.errors]
+        return Flattening.of(raw(seen, self.encoding.parameter, self.horizon))
 
     @property
     def full(self) -> list[Curve]:
