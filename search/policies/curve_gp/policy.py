@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
-from search.policies.curve_gp.acquisition import log_expected_improvement, maximise
+from search.policies.curve_gp.acquisition import log_expected_improvement
 from search.policies.curve_gp.encoding import Encoding
 from search.policies.curve_gp.model import (
     CurveModel,
@@ -22,18 +21,9 @@ from search.policies.curve_gp.model import (
     FullRuns,
     NotPositiveDefinite,
     Priors,
-    fit,
 )
-from search.policies.curve_gp.observations import (
-    FITTED,
-    MODELLED,
-    Curve,
-    Flattening,
-    active,
-    curves,
-    observe,
-    raw,
-)
+from search.policies.curve_gp.observations import Curve, curves
+from search.policies.curve_gp.scene import Scene, best_new, fitted, nearest, only_full
 from search.policies.curve_gp.threads import one_thread
 from search.policies.sobol import sobol_point
 from search.space import SearchSpace
@@ -43,7 +33,6 @@ log = logging.getLogger(__name__)
 WHY = "chosen by"  # user attribute of a trial: one of the following
 START, MODEL, FULL, QUASI_RANDOM = "start", "curve model", "full-run model", "quasi-random"
 BELIEF, BELIEF_WIDTH, BELIEF_FLOOR = 10.0, 0.15, 0.01  # piBO's beta; sides of the cube; density
-APART = 0.02  # sides of the cube between a new configuration and any other
 
 
 @dataclass(frozen=True)
@@ -157,9 +146,7 @@ class CurveGP:
         return Scene(encoding, everything, running, horizon, self._fitted(seen, encoding, horizon))
 
     def _fitted(self, seen: Sequence[Curve], encoding: Encoding, horizon: int) -> CurveModel:
-        data = observe(seen, encoding.parameter, horizon)
-        data = data.take(active(data, MODELLED))
-        return fit(data, self.priors, active(data, FITTED))
+        return fitted(seen, encoding, horizon, self.priors)
 
     def _choose(self, scene: Scene, history: History) -> Job | None:
         new = history.remaining >= history.horizon
@@ -197,25 +184,14 @@ class CurveGP:
     def _best_new(
         self, runs: FullRuns, best: float, scene: Scene, history: History
     ) -> tuple[dict[str, Any], float]:
-        encoding = scene.encoding
-        known = np.array([curve.x for curve in scene.curves])
-
-        def score(points: Floats) -> Floats:
-            x = encoding.snap(points)
-            gains = self._log_gain(runs, x, best, scene)
-            return np.where(_nearest(x, known) < APART, -np.inf, gains)
-
-        means, _ = runs.predict(runs.x)
-        good = np.array([encoding.point(x) for x in runs.x[np.argsort(means, kind="stable")[:5]]])
         rng = np.random.default_rng(np.random.SeedSequence([*self.seed, *scene.count]))
-        point, gain = maximise(score, good, len(encoding.distributions), rng)
-        return encoding.params(point), gain
+        return best_new(scene, runs, lambda x: self._log_gain(runs, x, best, scene), rng)
 
     def _log_gain(self, runs: FullRuns, x: Floats, best: float, scene: Scene) -> Floats:
         gains = log_expected_improvement(*runs.predict(x), best)
         if self.believed:
             centres = np.array([scene.encoding.columns(params) for params in self.believed])
-            density = BELIEF_FLOOR + np.exp(-0.5 * (_nearest(x, centres) / BELIEF_WIDTH) ** 2)
+            density = BELIEF_FLOOR + np.exp(-0.5 * (nearest(x, centres) / BELIEF_WIDTH) ** 2)
             gains = gains + BELIEF / (1 + len(scene.full)) * np.log(density)
         return gains
 
@@ -232,63 +208,3 @@ class CurveGP:
         dimensions = len(self.space.distributions)
         point = sobol_point(self.seed, dimensions, len(history.trials))
         return self._new(self.space.at(point), history, why)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a decision is made from.
-
-    Attributes:
-        curves: of every trial.
-        running: numbers of trials that others are at work on.
-        model: of the curves that have an error.
-    """
-
-    encoding: Encoding
-    curves: Sequence[Curve]
-    running: Set[int]
-    horizon: int
-    model: CurveModel
-
-    @cached_property
-    def flattening(self) -> Flattening:
-        """From errors to those that the model sees, and back."""
-        seen = [curve for curve in self.curves if curve.errors]
-        return Flattening.of(raw(seen, self.encoding.parameter, self.horizon))
-
-    @property
-    def full(self) -> list[Curve]:
-        """Curves that came to the horizon."""
-        return [curve for curve in self.curves if curve.epoch >= self.horizon]
-
-    @property
-    def count(self) -> tuple[int, int]:
-        """Trials, and epochs of all of them: no two decisions of a study see the same."""
-        return len(self.curves), sum(curve.epoch for curve in self.curves)
-
-    def paused(self, history: History) -> list[Curve]:
-        """Curves of paused trials."""
-        return [curve for curve in self.curves if curve.number in history.paused]
-
-    def expected(self, runs: FullRuns) -> FullRuns:
-        """As it will be when the runs of others have ended as expected."""
-        pending = [curve.x for curve in self.curves if curve.number in self.running]
-        return runs.given_runs_at(np.array(pending)) if pending else runs
-
-    def best(self, runs: FullRuns) -> float:
-        """The least error expected of a full run that there was; of any run before the first."""
-        there = self.full or [curve for curve in self.curves if curve.errors]
-        return float(runs.predict(np.array([curve.x for curve in there]))[0].min())
-
-
-def only_full(curve: Curve, horizon: int) -> Curve:
-    """A curve without what it was before its last epoch; empty if it did not come there."""
-    errors = {horizon: curve.errors[horizon]} if horizon in curve.errors else {}
-    return Curve(curve.number, curve.x, errors)
-
-
-def _nearest(x: Floats, known: Floats) -> Floats:
-    """(m,), the distance of each x (m, D) from the nearest of the known ones (k, D)."""
-    squares = (x * x).sum(1)[:, None] + (known * known).sum(1)[None, :] - 2.0 * x @ known.T
-    distances: Floats = np.sqrt(np.maximum(squares.min(1), 0.0))
-    return distances

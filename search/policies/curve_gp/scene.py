@@ -1,0 +1,119 @@
+"""What a decision is made from: curves, the model of them, and the best new configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from search.policies.base import History
+from search.policies.curve_gp.acquisition import maximise
+from search.policies.curve_gp.encoding import Encoding
+from search.policies.curve_gp.model import CurveModel, Floats, FullRuns, Priors, fit
+from search.policies.curve_gp.observations import (
+    FITTED,
+    MODELLED,
+    Curve,
+    Flattening,
+    active,
+    observe,
+    raw,
+)
+
+APART = 0.02  # sides of the cube between a new configuration and any other
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a decision is made from.
+
+    Attributes:
+        curves: of every trial.
+        running: numbers of trials that others are at work on.
+        model: of the curves that have an error.
+    """
+
+    encoding: Encoding
+    curves: Sequence[Curve]
+    running: Set[int]
+    horizon: int
+    model: CurveModel
+
+    @cached_property
+    def flattening(self) -> Flattening:
+        """From errors to those that the model sees, and back."""
+        seen = [curve for curve in self.curves if curve.errors]
+        return Flattening.of(raw(seen, self.encoding.parameter, self.horizon))
+
+    @property
+    def full(self) -> list[Curve]:
+        """Curves that came to the horizon."""
+        return [curve for curve in self.curves if curve.epoch >= self.horizon]
+
+    @property
+    def count(self) -> tuple[int, int]:
+        """Trials, and epochs of all of them: no two decisions of a study see the same."""
+        return len(self.curves), sum(curve.epoch for curve in self.curves)
+
+    def paused(self, history: History) -> list[Curve]:
+        """Curves of paused trials."""
+        return [curve for curve in self.curves if curve.number in history.paused]
+
+    def expected(self, runs: FullRuns) -> FullRuns:
+        """As it will be when the runs of others have ended as expected."""
+        pending = [curve.x for curve in self.curves if curve.number in self.running]
+        return runs.given_runs_at(np.array(pending)) if pending else runs
+
+    def best(self, runs: FullRuns) -> float:
+        """The least error expected of a full run that there was; of any run before the first."""
+        there = self.full or [curve for curve in self.curves if curve.errors]
+        return float(runs.predict(np.array([curve.x for curve in there]))[0].min())
+
+
+def fitted(seen: Sequence[Curve], encoding: Encoding, horizon: int, priors: Priors) -> CurveModel:
+    """The model of curves with one error each at least.
+
+    Raises:
+        NotPositiveDefinite: it cannot be fitted.
+    """
+    data = observe(seen, encoding.parameter, horizon)
+    data = data.take(active(data, MODELLED))
+    return fit(data, priors, active(data, FITTED))
+
+
+def best_new(
+    scene: Scene, runs: FullRuns, log_gain: Callable[[Floats], Floats], rng: np.random.Generator
+) -> tuple[dict[str, Any], float]:
+    """The configuration with the largest gain that is APART from any other, and that gain.
+
+    Args:
+        runs: what is known of full runs; the search looks closely near the best of them.
+        log_gain: of configurations (m, D): (m,).
+    """
+    encoding = scene.encoding
+    known = np.array([curve.x for curve in scene.curves])
+
+    def score(points: Floats) -> Floats:
+        x = encoding.snap(points)
+        return np.where(nearest(x, known) < APART, -np.inf, log_gain(x))
+
+    means, _ = runs.predict(runs.x)
+    good = np.array([encoding.point(x) for x in runs.x[np.argsort(means, kind="stable")[:5]]])
+    point, gain = maximise(score, good, len(encoding.distributions), rng)
+    return encoding.params(point), gain
+
+
+def only_full(curve: Curve, horizon: int) -> Curve:
+    """A curve without what it was before its last epoch; empty if it did not come there."""
+    errors = {horizon: curve.errors[horizon]} if horizon in curve.errors else {}
+    return Curve(curve.number, curve.x, errors)
+
+
+def nearest(x: Floats, known: Floats) -> Floats:
+    """(m,), the distance of each x (m, D) from the nearest of the known ones (k, D)."""
+    squares = (x * x).sum(1)[:, None] + (known * known).sum(1)[None, :] - 2.0 * x @ known.T
+    distances: Floats = np.sqrt(np.maximum(squares.min(1), 0.0))
+    return distances
