@@ -94,10 +94,10 @@ def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...]) -> Policy
     if spec.sampler == "curve-gp":
         return CurveGP(space, seed, **_settings(text, spec))
     arm = _arm(text, spec)
-    pruning = Pruning(arm.pruner, arm.min_epochs or 1, arm.reduction, arm.startup, HORIZON)
+    pruning = Pruning(arm.pruner, arm.min_epochs or 1, arm.reduction, arm.startup or 5, HORIZON)
     if spec.sampler == "quasi-random":
         return QuasiRandom(space, seed, pruning)
-    return Sampled(spec.sampler, space, seed, arm.startup, pruning)
+    return Sampled(spec.sampler, space, seed, arm.startup or 5, pruning)
 
 
 def _arm(text: str, spec: PolicySpec) -> ArmSpec:

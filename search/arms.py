@@ -23,7 +23,7 @@ def build_policy(spec: StudySpec, space: SearchSpace, arm: str, repeat: int) -> 
         settings.pruner,
         settings.min_epochs or 1,
         settings.reduction,
-        settings.startup,
+        settings.startup or 5,
         spec.trial.epochs,
     )
     if settings.configs is not None:
@@ -32,7 +32,7 @@ def build_policy(spec: StudySpec, space: SearchSpace, arm: str, repeat: int) -> 
         return CurveGP(
             space,
             seed,
-            startup=settings.startup,
+            startup=settings.startup or 8,
             first_rung=settings.min_epochs,
             reduction=settings.reduction,
             start=_hand_tuned(spec, settings.start_from),
@@ -46,7 +46,7 @@ def build_policy(spec: StudySpec, space: SearchSpace, arm: str, repeat: int) -> 
     if settings.method == "quasi-random":
         return QuasiRandom(space, seed, pruning)
     assert settings.method is not None
-    return Sampled(settings.method, space, seed, settings.startup, pruning)
+    return Sampled(settings.method, space, seed, settings.startup or 5, pruning)
 
 
 def _hand_tuned(spec: StudySpec, arm: str | None) -> list[dict[str, Any]]:

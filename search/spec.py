@@ -125,7 +125,8 @@ class ArmSpec(_Section):
 
     Attributes:
         sampler: curve-gp, which pauses and resumes runs itself, unless given.
-        startup: trials before a model-based sampler (curve-gp, gp, tpe) starts to model.
+        startup: trials before a model-based sampler (curve-gp, gp, tpe) starts to model, or the
+            median pruner to prune; 5, or 8 for curve-gp, whose first ones are short.
         min_epochs: epochs before a run may be stopped or paused; 1, or for curve-gp a
             seventeenth of a full run.
         reduction: one run in so many passes each rung (successive-halving, hyperband); the ratio
@@ -138,7 +139,7 @@ class ArmSpec(_Section):
     sampler: str | None = None
     pruner: str = "none"
     configs: Annotated[tuple[Mapping[str, Choice], ...] | None, Field(strict=False)] = None
-    startup: int = Field(default=5, ge=1)
+    startup: int | None = Field(default=None, ge=1)
     min_epochs: int | None = Field(default=None, ge=1)
     reduction: int = Field(default=3, ge=2)
     points: int = Field(default=3, ge=1)

@@ -93,7 +93,7 @@ class Priors:
         scale, local, shared, noise: the variances s, a, b and v.
     """
 
-    length: LogNormal = LogNormal(0.5, 0.7)
+    length: LogNormal = LogNormal(0.8, 0.7)
     curve_length: LogNormal = LogNormal(0.7, 0.7)
     time: LogNormal = LogNormal(0.6, 0.5)
     scale: LogNormal = LogNormal(1.0, 0.7)

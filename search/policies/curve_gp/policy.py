@@ -65,14 +65,14 @@ class CurveGP:
 
     space: SearchSpace
     seed: tuple[int, ...]
-    startup: int = 5
+    startup: int = 8
     first_rung: int | None = None
     reduction: float = 3.0
     start: Sequence[Mapping[str, Any]] = ()
     believed: Sequence[Mapping[str, Any]] = ()
     full_share: float = 1 / 3
-    full_after: float = 5.0
-    quasi_random_every: int = 0
+    full_after: float = 8.0
+    quasi_random_every: int = 5
     pausing: bool = True
     resuming: bool = True
     partial_runs: bool = True
