@@ -82,9 +82,8 @@ class CurveGP:
         """The new or paused configuration that is expected to improve most for its epochs."""
         new = history.remaining >= history.horizon
         number = len(history.trials)
-        if number < max(self.startup, len(self.start)):
-            if not new:
-                return None
+        # Where the budget pays for no more of them, the model makes do with those that there are.
+        if new and number < max(self.startup, len(self.start)):
             if number < len(self.start):
                 return self._new(self.start[number], history, START)
             return self._quasi_random(history, START)
