@@ -34,6 +34,7 @@ Ints = NDArray[np.int64]
 
 JITTERS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # variances, in units of the standardised errors' one
 MEAN_VARIANCE = 1.0  # of the unknown constant mean, in the same units
+AT_ONCE = 1024  # configurations that a prediction holds in memory
 BOUND = 4.0  # standard deviations of the prior within which a hyperparameter is sought
 
 
@@ -262,6 +263,11 @@ class FullRuns:
 
     def predict(self, q: Floats) -> tuple[Floats, Floats]:
         """Means and standard deviations, (Q,) each, at q (Q, D)."""
+        parts = np.split(q, range(AT_ONCE, len(q), AT_ONCE))
+        means, sds = zip(*map(self._predict, parts), strict=True)
+        return np.concatenate(means), np.concatenate(sds)
+
+    def _predict(self, q: Floats) -> tuple[Floats, Floats]:
         k = self.covariance(q, self.x)
         variance = self.h.scale + MEAN_VARIANCE - ((k @ self.precision) * k).sum(1)
         return k @ self.weights, np.sqrt(np.maximum(variance, 1e-10))

@@ -114,6 +114,7 @@ def only_full(curve: Curve, horizon: int) -> Curve:
 
 def nearest(x: Floats, known: Floats) -> Floats:
     """(m,), the distance of each x (m, D) from the nearest of the known ones (k, D)."""
-    squares = (x * x).sum(1)[:, None] + (known * known).sum(1)[None, :] - 2.0 * x @ known.T
-    distances: Floats = np.sqrt(np.maximum(squares.min(1), 0.0))
+    squares = (-2.0 * x) @ known.T  # (m, k), with thousands of trials the largest array of all
+    squares += (known * known).sum(1)
+    distances: Floats = np.sqrt(np.maximum(squares.min(1) + (x * x).sum(1), 0.0))
     return distances
