@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
+
+_making = threading.Lock()  # SciPy reads its table of direction numbers into a global
 
 
 def sobol_point(seed: Sequence[int], dimensions: int, number: int) -> NDArray[np.float64]:
@@ -16,11 +18,9 @@ def sobol_point(seed: Sequence[int], dimensions: int, number: int) -> NDArray[np
     Scrambled as in Owen 1998 (Scrambling Sobol' and Niederreiter-Xing Points).
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    sobol = qmc.Sobol(dimensions, scramble=True, rng=rng)
+    with _making:
+        sobol = qmc.Sobol(dimensions, scramble=True, rng=rng)
     if number:  # SciPy refuses to go forward by none
         sobol.fast_forward(number)
-    with warnings.catch_warnings():
-        # SciPy would have 2**m points at once; one after another they are the same points.
-        warnings.filterwarnings("ignore", message="The balance properties", category=UserWarning)
-        point: NDArray[np.float64] = sobol.random(1)[0]
-        return point
+    point: NDArray[np.float64] = sobol.random(1)[0]
+    return point
