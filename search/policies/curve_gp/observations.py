@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -15,6 +16,8 @@ from search.policies.curve_gp.model import Floats, Ints, Observations
 SPACING = 3.0  # ratio of one observed epoch of a curve to the one before
 KNEE = 0.3  # of the distance between the best and the median error: see ``Flattening``
 MODELLED, FITTED = 600, 256  # observations in the model, and for its hyperparameters
+
+Run = tuple[int, Mapping[str, Any], Mapping[int, float]]  # number, parameters, errors by epoch
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def curves(
     """Every trial's curve, in an order that does not depend on that of the trials.
 
     A trial that is COMPLETE without having come to the horizon has its value there: that is how a
-    diverged run is told. An infinite one counts as the worst of all.
+    diverged run is told. See ``arranged`` for errors that are not finite.
 
     Args:
         horizon: epochs of a full run; later ones are left out.
@@ -52,21 +55,32 @@ def curves(
     Raises:
         ValueError: a trial lacks a parameter.
     """
-    made: list[tuple[FrozenTrial, dict[int, float]]] = []
+    runs: list[Run] = []
     for trial in trials:
         errors = {e: sign * v for e, v in trial.intermediate_values.items() if 1 <= e <= horizon}
         if trial.state == TrialState.COMPLETE and trial.value is not None:
             errors.setdefault(horizon, sign * trial.value)
-        made.append((trial, {e: v for e, v in errors.items() if not math.isnan(v)}))
-    finite = [v for _, errors in made for v in errors.values() if math.isfinite(v)]
+        runs.append((trial.number, trial.params, errors))
+    return arranged(runs, encoding)
+
+
+def arranged(runs: Sequence[Run], encoding: Encoding) -> list[Curve]:
+    """The curves of runs, ordered by configuration; errors that are no number are left out.
+
+    An infinite one counts as the worst of all, or as the best.
+
+    Raises:
+        ValueError: a run lacks a parameter.
+    """
+    finite = [v for _, _, errors in runs for v in errors.values() if math.isfinite(v)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     out = [
         Curve(
-            trial.number,
-            encoding.columns(trial.params),
-            {epoch: min(max(v, low), high) for epoch, v in errors.items()},
+            number,
+            encoding.columns(params),
+            {e: min(max(v, low), high) for e, v in errors.items() if not math.isnan(v)},
         )
-        for trial, errors in made
+        for number, params, errors in runs
     ]
     return sorted(out, key=lambda curve: (tuple(curve.x), curve.number))
 
