@@ -94,7 +94,8 @@ class Flattening:
 
     Attributes:
         best: the least error.
-        unit: from there to the median over configurations of their last errors.
+        unit: from there to the median over configurations of their last errors, or to the worst
+            error where that is no way.
     """
 
     best: float
@@ -103,9 +104,10 @@ class Flattening:
     @classmethod
     def of(cls, data: Observations) -> Flattening:
         """The scale for these errors."""
-        best = float(data.y.min())
-        unit = float(np.median(data.y[data.last])) - best
-        return cls(best, unit if unit > 1e-12 * max(1.0, abs(best)) else 1.0)
+        best, worst = float(data.y.min()), float(data.y.max())
+        least = 1e-12 * max(abs(best), abs(worst))
+        units = (float(np.median(data.y[data.last])) - best, worst - best)
+        return cls(best, next((unit for unit in units if unit > least), 1.0))
 
     def forward(self, errors: Floats) -> Floats:
         """Errors, none below the best one, on this scale."""
