@@ -82,8 +82,7 @@ class CurveGP:
         """The new or paused configuration that is expected to improve most for its epochs."""
         new = history.remaining >= history.horizon
         number = len(history.trials)
-        # Where the budget pays for no more of them, the model makes do with those that there are.
-        if new and number < max(self.startup, len(self.start)):
+        if self.is_opening(history):
             if number < len(self.start):
                 return self._new(self.start[number], history, START)
             return self._quasi_random(history, START)
@@ -97,6 +96,12 @@ class CurveGP:
             log.warning("%s: %s; a quasi-random configuration instead",
                         history.study.study_name, error)  # fmt: skip
             return self._quasi_random(history, QUASI_RANDOM) if new else None
+
+    def is_opening(self, history: History) -> bool:
+        """True while the configurations to begin with are started and the model is not asked."""
+        # Where the budget pays for no more of them, the model makes do with those that there are.
+        pays = history.remaining >= history.horizon
+        return pays and len(history.trials) < max(self.startup, len(self.start))
 
     def after(self, history: History, trial: FrozenTrial) -> Decision:
         """CONTINUE: a run is paused where its job ends; PRUNE if weak where none is resumed."""
