@@ -27,8 +27,8 @@ from search.compare import (
 # dark or a light page.
 _PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 _SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
-_GREY: Final = "rgba(128, 128, 128, 0.55)"
-_FAINT: Final = "rgba(128, 128, 128, 0.22)"
+GREY: Final = "rgba(128, 128, 128, 0.55)"
+FAINT: Final = "rgba(128, 128, 128, 0.22)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,14 @@ def _symbols(arms: Sequence[str]) -> dict[str, str]:
     return {arm: _SYMBOLS[i % len(_SYMBOLS)] for i, arm in enumerate(arms)}
 
 
-def _transparent(colour: str, alpha: float) -> str:
+def transparent(colour: str, alpha: float) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {alpha})"
 
 
-def _figure(x: str, y: str, *, height: int = 420) -> go.Figure:
+def blank(x: str, y: str, *, height: int = 420) -> go.Figure:
     """An empty figure with our axes; its ground is the page's, light or dark."""
-    axis = {"gridcolor": _FAINT, "zeroline": False, "linecolor": _GREY, "automargin": True}
+    axis = {"gridcolor": FAINT, "zeroline": False, "linecolor": GREY, "automargin": True}
     return go.Figure(
         layout={
             "template": go.layout.Template(),  # the stock one is 7 kB in every figure
@@ -86,7 +86,7 @@ def _figure(x: str, y: str, *, height: int = 420) -> go.Figure:
 
 def anytime_panels(results: StudyResults, points: int = 200) -> Panels:
     """Mean incumbent and its band for each arm, dotted on to the furthest arm's end."""
-    figure = _figure("epochs spent (pruned and lost attempts included)", "validation error, %")
+    figure = blank("epochs spent (pruned and lost attempts included)", "validation error, %")
     grid = spending_grid(results, points)
     curves = [curve for arm in results.arms if (curve := anytime(results, arm, grid)).spent]
     end = max((curve.spent[-1] for curve in curves), default=0)
@@ -97,11 +97,11 @@ def anytime_panels(results: StudyResults, points: int = 200) -> Panels:
         band = {"mode": "lines", "line": edge, "showlegend": False, **common}
         fill: dict[str, str] = {}
         for bound in _band(curve):
-            figure.add_scatter(y=_percents(bound), **fill, **band)
-            fill = {"fill": "tonexty", "fillcolor": _transparent(colour, 0.16)}
+            figure.add_scatter(y=percents(bound), **fill, **band)
+            fill = {"fill": "tonexty", "fillcolor": transparent(colour, 0.16)}
         figure.add_scatter(
             x=curve.spent,
-            y=_percents(curve.mean),
+            y=percents(curve.mean),
             mode="lines",
             name=escape(curve.arm),
             legendgroup=curve.arm,
@@ -111,7 +111,7 @@ def anytime_panels(results: StudyResults, points: int = 200) -> Panels:
         if curve.spent[-1] < end:
             figure.add_scatter(
                 x=[curve.spent[-1], end],
-                y=_percents([curve.mean[-1]] * 2),
+                y=percents([curve.mean[-1]] * 2),
                 mode="lines",
                 line={"color": colour, "width": 1.5, "dash": "dot"},
                 showlegend=False,
@@ -127,7 +127,7 @@ def anytime_panels(results: StudyResults, points: int = 200) -> Panels:
     ]
     if late:  # the first few trials would press everything that matters into the bottom
         pad = 0.05 * (max(late) - min(late)) + 0.002
-        figure.update_yaxes(range=_percents([min(late) - pad, max(late) + pad]))
+        figure.update_yaxes(range=percents([min(late) - pad, max(late) + pad]))
     return Panels(
         name="anytime",
         title="Error reached after each epoch spent",
@@ -149,7 +149,7 @@ def pick_panels(results: StudyResults, comparison: Comparison) -> Panels:
     tested = all(run.pick.test_error is not None for run in results.runs if run.pick)
     measure = TEST if tested else VALIDATION
     errors = {a.arm: a.test_errors if tested else a.validation_errors for a in comparison.arms}
-    figure = _figure("", f"{measure} of the pick, %", height=440)
+    figure = blank("", f"{measure} of the pick, %", height=440)
     lines: list[tuple[float | None, float | None]] = []
     for repeat in range(results.repeats):
         found = ((i, errors[arm][repeat]) for i, arm in enumerate(results.arms))
@@ -159,7 +159,7 @@ def pick_panels(results: StudyResults, comparison: Comparison) -> Panels:
         x=[x for x, _ in lines],
         y=[y for _, y in lines],
         mode="lines",
-        line={"color": _GREY, "width": 1},
+        line={"color": GREY, "width": 1},
         showlegend=False,
         hoverinfo="skip",
     )
@@ -196,7 +196,7 @@ def _add_picks(
     colour = arm_colours(results.arms)[arm.arm]
     figure.add_scatter(
         x=[index] * len(found),
-        y=_percents([error for _, error in found]),
+        y=percents([error for _, error in found]),
         mode="markers",
         name=escape(arm.arm),
         text=[f"repeat {repeat}" for repeat, _ in found],
@@ -236,7 +236,7 @@ def _parameter_panels(results: StudyResults, trials: Sequence[TrialCurve]) -> Pa
 
 
 def _parameter_figure(results: StudyResults, name: str, trials: Sequence[TrialCurve]) -> go.Figure:
-    figure = _figure(escape(name), "last validation error, %", height=320)
+    figure = blank(escape(name), "last validation error, %", height=320)
     for arm in results.arms:
         colour, symbol = arm_colours(results.arms)[arm], _symbols(results.arms)[arm]
         for full in (False, True):
@@ -245,7 +245,7 @@ def _parameter_figure(results: StudyResults, name: str, trials: Sequence[TrialCu
                 continue
             figure.add_scatter(
                 x=[trial.params[name] for trial in mine],
-                y=_percents([_last(trial) for trial in mine]),
+                y=percents([_last(trial) for trial in mine]),
                 mode="markers",
                 name=escape(arm),
                 text=[_label(trial) for trial in mine],
@@ -271,7 +271,7 @@ def _learning_panels(results: StudyResults, trials: Sequence[TrialCurve]) -> Pan
         mine = [trial for trial in with_errors if trial.arm == arm]
         if not mine:
             continue
-        figure = _figure(f"epoch ({escape(arm)})", "validation error, %", height=340)
+        figure = blank(f"epoch ({escape(arm)})", "validation error, %", height=340)
         colour = arm_colours(results.arms)[arm]
         for bold in (False, True):
             some = [t for t in mine if ((t.arm, t.repeat, t.number) in picks) is bold]
@@ -280,7 +280,7 @@ def _learning_panels(results: StudyResults, trials: Sequence[TrialCurve]) -> Pan
                 mode="lines+markers",
                 name="picks" if bold else "other trials",
                 line={
-                    "color": colour if bold else _transparent(colour, 0.3),
+                    "color": colour if bold else transparent(colour, 0.3),
                     "width": 2.5 if bold else 1,
                 },
                 marker={"size": 4 if bold else 3},
@@ -317,12 +317,12 @@ def _joined(trials: Sequence[TrialCurve]) -> dict[str, list[Any]]:
     for trial in trials:
         epochs = sorted(trial.errors)
         x += [*epochs, None]
-        y += [*_percents([trial.errors[epoch] for epoch in epochs]), None]
+        y += [*percents([trial.errors[epoch] for epoch in epochs]), None]
         text += [_label(trial)] * (len(epochs) + 1)
     return {"x": x, "y": y, "text": text}
 
 
-def _percents(errors: Iterable[float]) -> list[float]:
+def percents(errors: Iterable[float]) -> list[float]:
     """Rounded to a ten-thousandth of a point, which keeps figures small in the database."""
     return [round(100 * error, 4) for error in errors]
 
