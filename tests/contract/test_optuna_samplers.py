@@ -136,3 +136,42 @@ def test_a_changed_range_makes_the_sampler_start_again(
     study.tell(study.ask(wider), 0.1)
     space = study.sampler.infer_relative_search_space(study, study.trials[0])
     assert space == {}
+
+
+class Watching(RandomSampler):
+    """Notes what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self.before: list[list[str]] = []
+        self.shown: list[tuple[int, int]] = []
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
+    ) -> Any:
+        self.before.append(list(trial.distributions))
+        self.shown.append((len(study.get_trials()), len(Study.get_trials(study, deepcopy=False))))
+        return super().sample_independent(study, trial, name, distribution)
+
+
+def test_a_sampler_is_shown_what_its_trial_has_asked_for_before() -> None:
+    """In that order, enqueued parameters included: ``CurveGPSampler`` counts them."""
+    study = mirror(Watching())
+    study.enqueue_trial({"y": 0.5})
+    for _ in range(2):
+        trial = study.ask()
+        for name in ("z", "y", "x"):
+            trial.suggest_float(name, 0.0, 1.0)
+    assert study.sampler.before == [[], ["z", "y"], [], ["z"], ["z", "y"]]
+
+
+def test_hyperbands_filter_is_the_studys_own_method() -> None:
+    """So that of the class still has all trials, without a private name."""
+    study = optuna.create_study(
+        sampler=Watching(),
+        pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=27, reduction_factor=3),
+    )
+    study.add_trials([*trials(12, TrialState.COMPLETE), *trials(1, TrialState.RUNNING, seed=1)])
+    study.pruner.prune(study, study.trials[-1])  # only now does it make its brackets
+    study.ask({"x": SPACE["x"]})
+    assert study.sampler.shown[0][0] < study.sampler.shown[0][1] == 14
