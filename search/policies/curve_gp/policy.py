@@ -164,10 +164,13 @@ class CurveGP:
         best = scene.best(scene.model.full_runs)
         options: list[tuple[float, Job]] = []
         for curve in scene.paused(history):
-            epochs = scene.horizon - curve.epoch
+            # The last epoch that was trained may have no error that the model could see.
+            epoch = max(history.trials[curve.number].intermediate_values, default=0)
+            epochs = scene.horizon - epoch
             if epochs <= history.remaining:
                 gain = self._log_gain(runs, curve.x[None, :], best, scene)[0]
-                options.append((gain - math.log(epochs), self._resumed(curve, scene.horizon)))
+                resumed = self._resumed(curve.number, epoch, history)
+                options.append((gain - math.log(epochs), resumed))
         if new:
             params, gain = self._best_new(runs, best, scene, history)
             options.append((gain - math.log(scene.horizon), self._new(params, history, MODEL)))
@@ -203,10 +206,10 @@ class CurveGP:
         until = self.rungs(history.horizon)[0] if self.resuming else history.horizon
         return NewTrial(params, until, {WHY: why})
 
-    def _resumed(self, curve: Curve, horizon: int) -> ResumeTrial:
+    def _resumed(self, number: int, epoch: int, history: History) -> ResumeTrial:
         if not self.resuming:
-            return ResumeTrial(curve.number, horizon)
-        return ResumeTrial(curve.number, next(r for r in self.rungs(horizon) if r > curve.epoch))
+            return ResumeTrial(number, history.horizon)
+        return ResumeTrial(number, next(r for r in self.rungs(history.horizon) if r > epoch))
 
     def _quasi_random(self, history: History, why: str) -> NewTrial:
         dimensions = len(self.space.distributions)
