@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,21 +48,28 @@ class Encoding:
         Raises:
             ValueError: a parameter is missing or is not one of the choices.
         """
-        parts: list[float] = []
+        row: Floats = self.rows([params])[0]
+        return row
+
+    def rows(self, configurations: Sequence[Mapping[str, Any]]) -> Floats:
+        """(n, D), as ``columns`` of each."""
+        columns = []
         for name, distribution in self.distributions.items():
-            if name not in params:
+            try:
+                values = [params[name] for params in configurations]
+            except KeyError:
                 raise ValueError(
                     f"{name} is missing in one configuration: every configuration needs the same "
                     "parameters; a conditional space needs another sampler, such as tpe"
-                )
+                ) from None
             if isinstance(distribution, CategoricalDistribution):
-                chosen = distribution.to_internal_repr(params[name])
-                parts += [math.sqrt(0.5) * (chosen == i) for i in range(len(distribution.choices))]
+                chosen = np.array([distribution.to_internal_repr(value) for value in values])
+                choices = np.arange(len(distribution.choices))
+                columns.append(math.sqrt(0.5) * (chosen.reshape(-1, 1) == choices))
             else:
                 assert isinstance(distribution, FloatDistribution | IntDistribution)
-                value = np.array([float(params[name])])
-                parts.append(float(units_of(distribution, value)[0]))
-        return np.array(parts)
+                columns.append(units_of(distribution, np.array(values, dtype=float))[:, None])
+        return np.hstack(columns)
 
     def params(self, point: Floats) -> dict[str, Any]:
         """The parameters at a point of the P-dimensional unit cube; 0 <= point[i] <= 1."""

@@ -164,8 +164,8 @@ class Kernel:
         times, at = np.unique(data.t, return_inverse=True)
         self._dt2 = (times[:, None] - times[None, :]) ** 2
         self._ends = (1.0 - times)[:, None] * (1.0 - times)[None, :]
-        self._config = (data.config[:, None] * c + data.config[None, :]).ravel()
-        self._time = (at[:, None] * len(times) + at[None, :]).ravel()
+        self._config = data.config[:, None] * c + data.config[None, :]
+        self._time = at[:, None] * len(times) + at[None, :]
         self._starts = np.flatnonzero(np.diff(data.config, prepend=-1))
         self._at = np.eye(len(times))[at]
         self._n = len(data.y)
@@ -189,10 +189,9 @@ class Kernel:
         return self._assemble(h, f, shape, time), slopes
 
     def _assemble(self, h: Hyperparameters, f: Floats, shape: Floats, time: Floats) -> Floats:
-        k: Floats = time.ravel()[self._time]
-        k *= shape.ravel()[self._config]
-        k += (h.scale * f + MEAN_VARIANCE).ravel()[self._config]
-        k = k.reshape(self._n, self._n)
+        k = np.take(time, self._time)
+        k *= np.take(shape, self._config)
+        k += np.take(h.scale * f + MEAN_VARIANCE, self._config)
         k.flat[:: self._n + 1] += h.noise
         return k
 
@@ -214,10 +213,10 @@ class _Contraction:
     time_slope: Floats
 
     def __call__(self, dk: Floats) -> Floats:
-        k, h, n = self.kernel, self.h, len(dk)
+        k, h = self.kernel, self.h
         per_config = k.by_config(dk)
-        timed = k.by_config(dk * self.time.ravel()[k._time].reshape(n, n))
-        per_time = k._at.T @ (dk * self.shape.ravel()[k._config].reshape(n, n)) @ k._at
+        timed = k.by_config(dk * np.take(self.time, k._time))
+        per_time = k._at.T @ (dk * np.take(self.shape, k._config)) @ k._at
         length = np.tensordot(k._d2, per_config * self.f_slope, 2) * (-2.0 * h.scale)
         curve_length = np.tensordot(k._d2, timed * self.g_slope, 2) * (-2.0 * h.local)
         return np.concatenate(
@@ -260,6 +259,11 @@ class FullRuns:
         a, b = q * per_column, x * per_column
         r2 = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * a @ b.T
         return self.h.scale * matern52(np.maximum(r2, 0.0)) + MEAN_VARIANCE
+
+    def means(self, q: Floats) -> Floats:
+        """Means alone, (Q,), at q (Q, D)."""
+        parts = np.split(q, range(AT_ONCE, len(q), AT_ONCE))
+        return np.concatenate([self.covariance(part, self.x) @ self.weights for part in parts])
 
     def predict(self, q: Floats) -> tuple[Floats, Floats]:
         """Means and standard deviations, (Q,) each, at q (Q, D)."""
@@ -392,19 +396,36 @@ def _most_probable(
 
 def _block_sums(m: Floats, starts: Ints) -> Floats:
     """(n, n) to (C, C): the sums of the blocks whose first rows and columns are ``starts``."""
-    sums: Floats = np.add.reduceat(np.add.reduceat(m, starts, axis=0), starts, axis=1)
+    sums: Floats = np.add.reduceat(_row_sums(m, starts), starts, axis=1)
+    return sums
+
+
+def _row_sums(m: Floats, starts: Ints) -> Floats:
+    """``np.add.reduceat(m, starts, axis=0)``, bit for bit for up to 8 rows each, but faster."""
+    lengths = np.diff(starts, append=len(m))
+    sums = m[starts]
+    longer = np.flatnonzero(lengths > 1)
+    if len(longer):
+        rest = m[starts[longer] + 1]
+        for i in range(2, int(lengths.max())):
+            more = np.flatnonzero(lengths[longer] > i)
+            rest[more] += m[starts[longer[more]] + i]
+        sums[longer] += rest
     return sums
 
 
 def _invert(k: Floats) -> tuple[Floats, float]:
     """The inverse of a kernel matrix and half its log determinant, jittered as needed."""
+    diagonal = slice(None, None, len(k) + 1)
     for jitter in JITTERS:
-        jittered = k.copy()
-        jittered.flat[:: len(k) + 1] += jitter
-        factor, failed = lapack.dpotrf(jittered, lower=1, clean=1, overwrite_a=1)
+        a = np.array(k, order="F")  # as LAPACK wants it, and overwritten by it
+        a.flat[diagonal] += jitter
+        a, failed = lapack.dpotrf(a, lower=1, clean=1, overwrite_a=1)
+        half_log_det = float(np.log(a.diagonal()).sum()) if not failed else math.nan
         if not failed:
-            inverse, failed = lapack.dpotri(factor, lower=1)
-        if not failed and np.isfinite(inverse).all():
-            inverse = np.tril(inverse) + np.tril(inverse, -1).T
-            return inverse, float(np.log(factor.diagonal()).sum())
+            a, failed = lapack.dpotri(a, lower=1, overwrite_c=1)
+        if not failed and np.isfinite(a).all():
+            inverse = np.add(a, a.T, out=np.empty(k.shape))  # above the diagonal, a is 0
+            inverse.flat[diagonal] = a.diagonal()
+            return inverse, half_log_det
     raise NotPositiveDefinite(f"a kernel matrix of {len(k)} observations cannot be factored")

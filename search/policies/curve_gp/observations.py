@@ -74,15 +74,15 @@ def arranged(runs: Sequence[Run], encoding: Encoding) -> list[Curve]:
     """
     finite = [v for _, _, errors in runs for v in errors.values() if math.isfinite(v)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
-    out = [
-        Curve(
-            number,
-            encoding.columns(params),
-            {e: min(max(v, low), high) for e, v in errors.items() if not math.isnan(v)},
-        )
-        for number, params, errors in runs
-    ]
-    return sorted(out, key=lambda curve: (tuple(curve.x), curve.number))
+    if not runs:
+        return []
+    numbers = [number for number, _, _ in runs]
+    x = encoding.rows([params for _, params, _ in runs])
+    out = []
+    for i in np.lexsort((numbers, *x.T[::-1])):
+        errors = {e: min(max(v, low), high) for e, v in runs[i][2].items() if not math.isnan(v)}
+        out.append(Curve(numbers[i], x[i], errors))
+    return out
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,9 @@ def raw(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observations:
     full = math.log(horizon) if horizon > 1 else 1.0
     grid = _grid(horizon)
     for i, curve in enumerate(seen):
+        last = curve.epoch
         for epoch in sorted(curve.errors):
-            if epoch in grid or epoch == curve.epoch:
+            if epoch in grid or epoch == last:
                 at = math.log(epoch) / full if horizon > 1 else 1.0
                 rows.append((i, at, curve.errors[epoch]))
     x = np.array([curve.x for curve in seen])

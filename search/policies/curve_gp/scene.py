@@ -70,7 +70,7 @@ class Scene:
     def best(self, runs: FullRuns) -> float:
         """The least error expected of a full run that there was; of any run before the first."""
         there = self.full or [curve for curve in self.curves if curve.errors]
-        return float(runs.predict(np.array([curve.x for curve in there]))[0].min())
+        return float(runs.means(np.array([curve.x for curve in there])).min())
 
 
 def fitted(seen: Sequence[Curve], encoding: Encoding, horizon: int, priors: Priors) -> CurveModel:
@@ -100,8 +100,8 @@ def best_new(
         x = encoding.snap(points)
         return np.where(nearest(x, known) < APART, -np.inf, log_gain(x))
 
-    means, _ = runs.predict(runs.x)
-    good = np.array([encoding.point(x) for x in runs.x[np.argsort(means, kind="stable")[:5]]])
+    best = np.argsort(runs.means(runs.x), kind="stable")[:5]
+    good = np.array([encoding.point(x) for x in runs.x[best]])
     point, gain = maximise(score, good, len(encoding.distributions), rng)
     return encoding.params(point), gain
 
