@@ -78,17 +78,17 @@ def params_of(study: optuna.Study) -> list[dict[str, Any]]:
     return [trial.params for trial in study.trials]
 
 
-SAMPLED = ("gp", "tpe", "random", "quasi-random", "grid")
+SAMPLED = ("curve-gp", "gp", "tpe", "random", "quasi-random", "grid")
 
 
 @pytest.mark.parametrize("sampler", SAMPLED)
 @pytest.mark.parametrize("done", [0, 4])
 def test_the_same_history_gives_the_same_job(spec_values: Any, sampler: str, done: int) -> None:
-    arm = {"sampler": sampler, "startup": 3}
+    arm = {"sampler": sampler, "startup": 3, "min_epochs": 2}
     study = run(policy_of(spec_values, arm), done)
     first = policy_of(spec_values, arm).next(history_of(study))
     assert first is not None
-    assert first.until_epoch == EPOCHS
+    assert first.until_epoch == (2 if sampler == "curve-gp" else EPOCHS)
     # Another worker has other objects, and asks again.
     other = policy_of(spec_values, arm)
     copied = replace(history_of(study), trials=tuple(copy.deepcopy(t) for t in study.get_trials()))
@@ -123,13 +123,15 @@ def test_arms_of_one_repeat_start_from_the_same_points(spec_values: Any) -> None
         assert starts[0] == starts[1] == starts[2]
 
 
-def test_models_take_over_after_the_start(spec_values: Any) -> None:
-    random = params_of(run(policy_of(spec_values, {"sampler": "random"}), 5))
-    for sampler in ("gp", "tpe"):
-        arm = {"sampler": sampler, "startup": 4}
-        modelled = params_of(run(policy_of(spec_values, arm), 5))
-        assert modelled[:4] == random[:4]
-        assert modelled[4] != random[4]
+@pytest.mark.parametrize(
+    ("sampler", "start"), [("gp", "random"), ("tpe", "random"), ("curve-gp", "quasi-random")]
+)
+def test_models_take_over_after_the_start(spec_values: Any, sampler: str, start: str) -> None:
+    unmodelled = params_of(run(policy_of(spec_values, {"sampler": start}), 6))
+    arm = {"sampler": sampler, "startup": 4}
+    modelled = params_of(run(policy_of(spec_values, arm), 6))
+    assert modelled[:4] == unmodelled[:4]
+    assert modelled[4:] != unmodelled[4:]
 
 
 def test_the_quasi_random_points_are_scipys(spec_values: Any) -> None:
@@ -179,11 +181,27 @@ def test_what_was_entered_by_hand_takes_no_place_in_the_list(spec_values: Any) -
     assert policy.next(history_of(study)).note["listed"] == 0
 
 
+def test_curve_gp_starts_from_or_believes_in_the_hand_tuned(spec_values: Any) -> None:
+    tuned = [{k: v for k, v in config.items() if k != "note"} for config in HAND]
+    arms = {
+        "hand": {"configs": HAND},
+        "start": {"start_from": "hand", "startup": 3, "min_epochs": 2, "reduction": 4},
+        "believe": {"sampler": "curve-gp", "believe": "hand", "startup": 3},
+    }
+    spec = spec_of(spec_values, arms)
+    start, believe = (
+        build_policy(spec, SearchSpace.of(spec), arm, 1) for arm in arms if arm != "hand"
+    )
+    assert params_of(run(start, 2)) == tuned
+    assert (start.believed, believe.start, believe.believed) == ([], [], tuned)
+    assert (start.startup, start.rungs(EPOCHS), start.seed) == (3, [2, EPOCHS], (spec.seed, 1))
+
+
 def test_a_queue_proposes_nothing(spec_values: Any) -> None:
     assert queue_policy(EPOCHS).next(history_of(new_study())) is None
 
 
-@pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "quasi-random"])
+@pytest.mark.parametrize("sampler", ["curve-gp", "gp", "tpe", "random", "quasi-random"])
 def test_nothing_is_proposed_that_the_budget_cannot_pay(spec_values: Any, sampler: str) -> None:
     policy = policy_of(spec_values, {"sampler": sampler})
     assert policy.next(history_of(new_study(), remaining=EPOCHS - 1)) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -309,6 +310,62 @@ def test_many_workers_at_once_spend_every_budget_exactly(
         assert standing(study, group).spent == 11
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_curve_gp_pauses_and_resumes_real_runs(
+    sqlite_database: Any,
+    make_study: Any,
+    make_trainer: Any,
+    me: Any,
+    never: Any,
+    reopen: Any,
+    check_ledger: Any,
+    workers: int,
+) -> None:
+    arm = {"sampler": "curve-gp", "startup": 4, "min_epochs": 2, "reduction": 2}
+    study = make_study(
+        sqlite_database, arms={"model": arm}, trial={"epochs": 9}, budget={"epochs": 54}
+    )
+    (group,) = study.arms
+    trainer = make_trainer(diverges=lambda params, epoch: params.lr > 0.1 and epoch == 2)
+
+    def run(mine: Any) -> Summary:
+        try:
+            return work(mine, mine.arms, trainer, me, never)
+        finally:
+            mine.database.optuna.remove_session()
+
+    with ThreadPoolExecutor(workers) as pool:
+        studies = [replace(study, database=reopen(sqlite_database)) for _ in range(workers)]
+        assert not any(summary.stopped for summary in pool.map(run, studies))
+    trials = study.trials(group)
+    rows = attempts.read(sqlite_database, [group.name])
+    by_trial = {trial.number: [r for r in rows if r.trial == trial.number] for trial in trials}
+    diverged = {trial.number for trial in trials if DIVERGED in trial.user_attrs}
+    for trial in trials:
+        mine = by_trial[trial.number]
+        # Each attempt goes on where the one before paused, and all but a full run's end at a rung.
+        assert [row.from_epoch for row in mine] == [0, *(row.until_epoch for row in mine[:-1])]
+        assert [row.end for row in mine[:-1]] == ["paused"] * (len(mine) - 1)
+        assert {row.until_epoch for row in mine} <= {2, 4, 9}
+        reached = max(trial.intermediate_values)
+        assert trial.value == trial.intermediate_values[reached]
+        if trial.number in diverged:
+            assert (trial.state, mine[-1].end, reached) == (TrialState.COMPLETE, "finished", 2)
+            continue
+        assert mine[-1].until_epoch == reached
+        expected = (
+            ("finished", TrialState.COMPLETE) if reached == 9 else ("paused", TrialState.PRUNED)
+        )
+        assert (mine[-1].end, trial.state) == expected
+    assert any(len(mine) > 2 for mine in by_trial.values())
+    assert {TrialState.COMPLETE, TrialState.PRUNED} == {trial.state for trial in trials}
+    assert 54 - 9 < standing(study, group).spent <= 54
+    assert diverged
+    check_ledger(study, trainer)
+    best = min(t.value for t in trials if t.state == TrialState.COMPLETE)
+    assert best < 0.08  # 0.05 and noise at lr = 0.03
+
+
 def test_a_database_that_stays_away_ends_the_worker(
     sqlite_database: Any,
     make_study: Any,
@@ -408,10 +465,6 @@ def pruned(study: Any) -> Any:
     return replace(study.arms[0], policy=PruneSecond())
 
 
-def diverged(study: Any) -> Any:
-    return study.arms[0]
-
-
 def promoted(study: Any) -> Any:
     from search.claim import new_trial
     from search.results import REPLICA
@@ -424,12 +477,19 @@ def promoted(study: Any) -> Any:
     return study.full
 
 
+def first_arm(study: Any) -> Any:
+    return study.arms[0]
+
+
+CURVE_GP = {"arms": {"model": {"sampler": "curve-gp", "startup": 2, "min_epochs": 1}}}
+
 SCENARIOS = {
     "complete": (complete, {"trial": {"epochs": 3}, "budget": {"epochs": 3}}),
     "paused": (paused, {"trial": {"epochs": 2}, "budget": {"epochs": 4}}),
     "pruned": (pruned, {"trial": {"epochs": 2}, "budget": {"epochs": 4}}),
+    "curve-gp": (first_arm, {"trial": {"epochs": 2}, "budget": {"epochs": 4}, **CURVE_GP}),
     "diverged": (
-        diverged,
+        first_arm,
         {
             "trial": {"epochs": 2},
             "budget": {"epochs": 2},
