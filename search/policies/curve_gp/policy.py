@@ -16,13 +16,12 @@ from search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
 from search.policies.curve_gp.acquisition import log_expected_improvement
 from search.policies.curve_gp.encoding import Encoding
 from search.policies.curve_gp.model import (
-    CurveModel,
     Floats,
     FullRuns,
     NotPositiveDefinite,
     Priors,
 )
-from search.policies.curve_gp.observations import Curve, curves
+from search.policies.curve_gp.observations import curves
 from search.policies.curve_gp.scene import Scene, best_new, fitted, nearest, only_full
 from search.policies.curve_gp.threads import one_thread
 from search.policies.sobol import sobol_point
@@ -88,7 +87,7 @@ class CurveGP:
             return self._quasi_random(history, START)
         try:
             with one_thread():
-                scene = self.scene(history)
+                scene = self._seen(history)
                 if scene is None:
                     return self._quasi_random(history, START) if new else None
                 return self._choose(scene, history)
@@ -133,30 +132,32 @@ class CurveGP:
         Raises:
             NotPositiveDefinite: the model cannot be fitted.
         """
+        scene = self._seen(history)
+        if scene is not None:
+            _ = scene.model  # it fails here, if at all
+        return scene
+
+    def _seen(self, history: History) -> Scene | None:
         encoding = Encoding(self.space.distributions)
         sign = -1.0 if history.study.direction == StudyDirection.MAXIMIZE else 1.0
         horizon = history.horizon
         everything = curves(history.trials, encoding, horizon, sign)
         if not self.partial_runs:
             everything = [only_full(curve, horizon) for curve in everything]
-        seen = [curve for curve in everything if curve.errors]
-        if not seen:
+        if not any(curve.errors for curve in everything):
             return None
         running = {
             trial.number
             for trial in history.trials
             if trial.state == TrialState.RUNNING and trial.number not in history.paused
         }
-        return Scene(encoding, everything, running, horizon, self._fitted(seen, encoding, horizon))
-
-    def _fitted(self, seen: Sequence[Curve], encoding: Encoding, horizon: int) -> CurveModel:
-        return fitted(seen, encoding, horizon, self.priors)
+        return Scene(encoding, everything, running, horizon, self.priors)
 
     def _choose(self, scene: Scene, history: History) -> Job | None:
         new = history.remaining >= history.horizon
         if new and self._full_run_is_due(scene, history):
             full = [only_full(curve, scene.horizon) for curve in scene.full]
-            model = self._fitted(full, scene.encoding, scene.horizon)
+            model = fitted(full, scene.encoding, scene.horizon, self.priors)
             runs = scene.expected(model.full_runs)
             params, _ = self._best_new(runs, scene.best(model.full_runs), scene, history)
             return NewTrial(params, history.horizon, {WHY: FULL})

@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.policies.curve_gp.acquisition import log_expected_improvement
 from search.policies.curve_gp.encoding import Encoding
-from search.policies.curve_gp.model import Floats, NotPositiveDefinite, Priors
+from search.policies.curve_gp.model import Floats, FullRuns, NotPositiveDefinite, Priors
 from search.policies.curve_gp.observations import Curve, Run, arranged
-from search.policies.curve_gp.scene import Scene, best_new, fitted
+from search.policies.curve_gp.scene import Scene, best_new
 from search.policies.curve_gp.threads import one_thread
 from search.policies.sobol import sobol_point
 from search.space import value_at
@@ -140,9 +140,9 @@ class CurveGPSampler(BaseSampler):
                 scene = self._scene(study, _comparable(others, search_space), search_space)
                 if scene is None:
                     return {}
-                for number in _asking(others, search_space, trial.number):
-                    scene = _with_pending(scene, number, self._best_new(scene, number))
-                return self._best_new(scene, trial.number)
+                return self._best_new(
+                    scene, [*_asking(others, search_space, trial.number), trial.number]
+                )
         except (NotPositiveDefinite, np.linalg.LinAlgError) as error:
             log.warning("%s: %s; trial %d gets a quasi-random configuration instead",
                         study.study_name, error, trial.number)  # fmt: skip
@@ -179,17 +179,26 @@ class CurveGPSampler(BaseSampler):
         steps = {step for trial in trials for step in trial.intermediate_values}
         epochs = _Epochs.of(steps, self._max_epoch)
         everything = arranged([_run(trial, epochs, sign) for trial in trials], encoding)
-        seen = [curve for curve in everything if curve.errors]
-        if len(seen) < self._n_startup_trials:
+        if sum(bool(curve.errors) for curve in everything) < self._n_startup_trials:
             return None
         running = {trial.number for trial in trials if trial.state == TrialState.RUNNING}
-        model = fitted(seen, encoding, epochs.horizon, Priors())
-        return Scene(encoding, everything, running, epochs.horizon, model)
+        return Scene(encoding, everything, running, epochs.horizon, Priors())
 
-    def _best_new(self, scene: Scene, number: int) -> dict[str, Any]:
+    def _best_new(self, scene: Scene, numbers: Sequence[int]) -> dict[str, Any]:
+        """The best configuration for the last of these trials, given those of the others."""
         runs = scene.expected(scene.model.full_runs)
         best = scene.best(scene.model.full_runs)
+        *others, own = numbers
+        for number in others:
+            params = self._most_promising(scene, runs, best, number)
+            taken = Curve(number, scene.encoding.columns(params), {})
+            scene = replace(scene, curves=[*scene.curves, taken])
+            runs = runs.given_runs_at(taken.x[None, :])
+        return self._most_promising(scene, runs, best, own)
 
+    def _most_promising(
+        self, scene: Scene, runs: FullRuns, best: float, number: int
+    ) -> dict[str, Any]:
         def log_gain(x: Floats) -> Floats:
             return log_expected_improvement(*runs.predict(x), best)
 
@@ -260,11 +269,6 @@ def _asking(
         and not space.keys() <= trial.params.keys()
     ]
     return numbers[-ASKING:]
-
-
-def _with_pending(scene: Scene, number: int, params: Mapping[str, Any]) -> Scene:
-    curve = Curve(number, scene.encoding.columns(params), {})
-    return replace(scene, curves=[*scene.curves, curve], running={*scene.running, number})
 
 
 def _searched(distributions: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:

@@ -31,16 +31,26 @@ class Scene:
     """What a decision is made from.
 
     Attributes:
-        curves: of every trial.
+        curves: of every trial, one of them with an error at least.
         running: numbers of trials that others are at work on.
-        model: of the curves that have an error.
+        priors: of the model.
     """
 
     encoding: Encoding
     curves: Sequence[Curve]
     running: Set[int]
     horizon: int
-    model: CurveModel
+    priors: Priors
+
+    @cached_property
+    def model(self) -> CurveModel:
+        """Of the curves that have an error; fitted when it is asked for.
+
+        Raises:
+            NotPositiveDefinite: it cannot be fitted.
+        """
+        seen = [curve for curve in self.curves if curve.errors]
+        return fitted(seen, self.encoding, self.horizon, self.priors)
 
     @cached_property
     def flattening(self) -> Flattening:

@@ -26,7 +26,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBSto
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.policies.curve_gp import CurveGPSampler
+from search.policies.curve_gp import CurveGPSampler, scene
 from search.policies.curve_gp import sampler as module
 from search.policies.curve_gp.model import NotPositiveDefinite
 
@@ -584,7 +584,7 @@ def test_without_a_model_it_goes_on_with_the_start_up_sequence(
     def fails(*args: Any) -> None:
         raise NotPositiveDefinite("a kernel matrix of 9 observations cannot be factored")
 
-    monkeypatch.setattr(module, "fitted", fails)
+    monkeypatch.setattr(scene, "fitted", fails)
     startup = optuna.create_study(sampler=CurveGPSampler(seed=0, n_startup_trials=100))
     startup.optimize(objective, n_trials=7)
     study = optuna.create_study(study_name="mine", sampler=CurveGPSampler(seed=0))
