@@ -380,8 +380,9 @@ def test_any_history_has_a_valid_answer(play: Any, data: st.DataObject) -> None:
     workers = data.draw(st.integers(1, 4), "workers")
     run = play(policy, curve_of(kind, horizon), budget, horizon, workers)
     accounted(run, budget, horizon)
-    if kind != "nan throughout":
-        assert run.simulation.states.get("complete", 0) >= (1 if policy.resuming else 0)
+    # Where no error is known, nothing says which paused run is worth going on with.
+    if policy.resuming and not all(math.isnan(step.error) for step in run.simulation.steps):
+        assert run.simulation.states.get("complete", 0) >= 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
