@@ -163,6 +163,7 @@ def claim(study: Study, group: Group, worker: Worker) -> Claim | Nothing:
             return Nothing.WAIT
         for trial in now.paused:
             tell(study, group, trial, TrialState.PRUNED)
+            study.discard_checkpoints(group, trial)
         return Nothing.DONE
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -195,6 +196,10 @@ class Study:
         """The folder of a trial's checkpoints."""
         inner = Path(group.arm, str(group.repeat)) if group.kind == "arm" else Path(group.kind)
         return self.folder / inner / f"{trial.number:05d}"
+
+    def discard_checkpoints(self, group: Group, trial: FrozenTrial) -> None:
+        """Free the space of a trial that nobody goes on with; what cannot be deleted stays."""
+        shutil.rmtree(self.checkpoints(group, trial), ignore_errors=True)
 
     def is_draining(self) -> bool:
         """True if workers were asked to finish what they have and leave."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -270,4 +269,4 @@ def _record(study: Study, claim: Claim, outcome: Outcome) -> None:
         isinstance(outcome, Stopped) and outcome.decision is Decision.PRUNE
     )
     if ended and group.kind == "arm":
-        shutil.rmtree(study.checkpoints(group, trial), ignore_errors=True)
+        study.discard_checkpoints(group, trial)

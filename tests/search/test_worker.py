@@ -107,6 +107,7 @@ def test_paused_trials_are_resumed_or_told_their_last_value(
     assert all(t.value == t.intermediate_values[1] for t in trials[1:])
     ends = [(r.trial, r.number, r.end) for r in attempts.read(database, [group.name])]
     assert ends == [(0, 0, "paused"), (1, 0, "paused"), (2, 0, "paused"), (0, 1, "finished")]
+    assert not [path for path in study.folder.rglob("*") if path.is_file()]
 
 
 def test_a_pruned_run_stops_and_is_paid_for(
