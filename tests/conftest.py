@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Keep the tests and their subprocesses to one thread each, without importing torch."""
-    with pytest.MonkeyPatch.context() as patch:
+    # Threads of BLAS that wait for each other make small matrices take 50 times as long.
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):
         patch.setenv("OMP_NUM_THREADS", "1")
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
