@@ -648,6 +648,7 @@ def _is_complete(study: Study) -> bool:
 
 
 def _report(study: Study, out: Path, reference: str | None, publish: bool) -> Path:
+    from search.beliefs import read_beliefs
     from search.compare import compare as compare_results
     from search.report import publish as publish_report
     from search.report import summary_table, write_report
@@ -655,7 +656,8 @@ def _report(study: Study, out: Path, reference: str | None, publish: bool) -> Pa
 
     results = read_results(study)
     comparison = compare_results(results, reference)
-    page = write_report(results, comparison, out, trials=trial_curves(study))
+    trials, beliefs = trial_curves(study), read_beliefs(study)
+    page = write_report(results, comparison, out, trials=trials, beliefs=beliefs)
     if publish:
         publish_report(study.optuna_study(study.full), results, comparison)
     console.print(summary_table(results, comparison))

@@ -1,7 +1,7 @@
 """What a study has come to, for people: HTML, Markdown, JSON, the terminal and the dashboard.
 
-Everything is drawn from ``StudyResults`` and ``Comparison``; nothing is computed here that the
-JSON does not hold. An arm has the same colour and symbol in every figure.
+Everything is drawn from ``StudyResults``, ``Comparison`` and ``Belief``; nothing is computed here
+that the JSON does not hold. An arm has the same colour and symbol in every figure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,6 +23,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from search import report_html
+from search.belief_figures import belief_panels
+from search.beliefs import Belief
 from search.compare import (
     ArmSummary,
     Comparison,
@@ -40,6 +42,13 @@ from search.errors import UserError
 from search.figures import Panels, all_panels, anytime_panels, arm_colours, pick_panels
 
 _NONE: Final = "–"
+_PREDICTIONS: Final = (
+    "A prediction counts as having held if the error after the full run lay within the interval"
+    " that was given when the run stood at that epoch. It is made again from what had been"
+    " trained by then, by the attempts' times, with the noise of a single run included. Left out"
+    " are runs at which the model was not asked yet, and those that never came to their end; a"
+    " run that diverged came to the error of guessing."
+)
 _NOTE_HEADING: Final = "## Comparison by tuneoff"
 
 
@@ -58,6 +67,7 @@ def write_report(
     out: Path,
     *,
     trials: Sequence[TrialCurve] = (),
+    beliefs: Sequence[Belief] = (),
 ) -> Path:
     """Write report.html, report.md and report.json into the folder ``out``.
 
@@ -69,6 +79,7 @@ def write_report(
         comparison: ``compare(results)``.
         out: made if it is not there.
         trials: the trials of all arms; without them two figures are left out.
+        beliefs: what the models of curve-gp arms predicted.
 
     Returns:
         The path of report.html.
@@ -80,24 +91,27 @@ def write_report(
         "results": plain(results),
         "comparison": comparison.to_dict(),
         "trials": plain(trials),
+        "beliefs": plain(beliefs),
     }
     page = out / "report.html"
     try:
         out.mkdir(parents=True, exist_ok=True)
         _replace(out / "report.json", _json(content))
-        _replace(out / "report.md", markdown(results, comparison))
-        _replace(page, _html(results, comparison, trials))
+        _replace(out / "report.md", markdown(results, comparison, beliefs))
+        _replace(page, _html(results, comparison, trials, beliefs))
     except OSError as error:
         raise UserError(f"cannot write the report into {out}: {error.strerror}") from error
     return page
 
 
-def markdown(results: StudyResults, comparison: Comparison) -> str:
+def markdown(results: StudyResults, comparison: Comparison, beliefs: Sequence[Belief] = ()) -> str:
     """The report without its figures."""
     blocks = [f"# {_markdown_text(_title(results))}", *_markdown_outcome(comparison)]
-    for heading, table in _tables(results, comparison):
-        blocks += [f"## {heading}", _markdown_table(table)]
-    blocks += ["## How to read this", _markdown_bullets(_reading(results, comparison))]
+    tables = [*_tables(results, comparison), *filter(None, map(_coverage_table, beliefs))]
+    for heading, table in tables:
+        blocks += [f"## {_markdown_text(heading)}", _markdown_table(table)]
+    reading = _reading(results, comparison, beliefs)
+    blocks += ["## How to read this", _markdown_bullets(reading)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -180,7 +194,12 @@ def _title(results: StudyResults) -> str:
     return f"{results.name}: which arm finds better hyperparameters?"
 
 
-def _html(results: StudyResults, comparison: Comparison, trials: Sequence[TrialCurve]) -> str:
+def _html(
+    results: StudyResults,
+    comparison: Comparison,
+    trials: Sequence[TrialCurve],
+    beliefs: Sequence[Belief],
+) -> str:
     colours = arm_colours(results.arms)
     verdict = "verdict thin" if comparison.thin else "verdict"
     body = [report_html.paragraph(comparison.verdict, verdict)]
@@ -196,10 +215,11 @@ def _html(results: StudyResults, comparison: Comparison, trials: Sequence[TrialC
     # The two tables that carry the verdict, then the figures, then what was found.
     body += chain.from_iterable(_html_table(*table, colours) for table in tables[:2])
     body += chain.from_iterable(_html_panels(panel, colours) for panel in panels)
+    body += _html_beliefs(results, trials, beliefs)
     body += chain.from_iterable(_html_table(*table, colours) for table in tables[2:])
     body.append(report_html.heading("How to read this"))
-    body.append(report_html.bullets(_reading(results, comparison)))
-    return report_html.page(_title(results), body, plotly=bool(panels))
+    body.append(report_html.bullets(_reading(results, comparison, beliefs)))
+    return report_html.page(_title(results), body, plotly=bool(panels or beliefs))
 
 
 def _html_table(heading: str, table: Table, colours: Mapping[str, str]) -> list[str]:
@@ -215,6 +235,18 @@ def _html_panels(panels: Panels, colours: Mapping[str, str]) -> list[str]:
     key = [report_html.key(colours)] if len(panels.figures) > 1 else []
     figures = report_html.figures(panels.name, panels.figures, panels.caption)
     return [report_html.heading(panels.title), *key, figures]
+
+
+def _html_beliefs(
+    results: StudyResults, trials: Sequence[TrialCurve], beliefs: Sequence[Belief]
+) -> Iterator[str]:
+    for belief, panels in belief_panels(results, beliefs, trials):
+        for panel in (panel for panel in panels if panel.figures):
+            yield report_html.heading(panel.title)
+            yield report_html.figures(panel.name, panel.figures, panel.caption)
+        if found := _coverage_table(belief):
+            _, table = found
+            yield report_html.table(table.header, table.rows)
 
 
 def _markdown_outcome(comparison: Comparison) -> list[str]:
@@ -278,7 +310,7 @@ def _caveats(comparison: Comparison) -> list[tuple[str, list[str]]]:
     return [(title, collect(items)) for title, items in boxes if items]
 
 
-def _reading(results: StudyResults, comparison: Comparison) -> list[str]:
+def _reading(results: StudyResults, comparison: Comparison, beliefs: Sequence[Belief]) -> list[str]:
     rivals = max(1, len(comparison.duels))
     needed = pairs_needed(rivals)
     budgets = {run.budget for run in results.runs}
@@ -304,6 +336,7 @@ def _reading(results: StudyResults, comparison: Comparison) -> list[str]:
         "Before the first full run of an arm, its anytime curve shows the best configuration at"
         " the deepest epoch reached so far. Speed is the epochs until the mean curves first reach"
         " the rival's final error.",
+        *([_PREDICTIONS] if any(belief.coverage for belief in beliefs) else ()),
     ]
 
 
@@ -464,6 +497,26 @@ def _confirmed_table(confirmed: Sequence[Confirmed]) -> Table:
         ),
         text_columns=(1,),
     )
+
+
+def _coverage_table(belief: Belief) -> tuple[str, Table] | None:
+    """Heading and table; None if no prediction can be judged yet."""
+
+    def share(held: int, runs: int) -> str:
+        return f"{held} of {runs} ({100 * held / runs:.0f}%)"
+
+    rows = tuple(
+        (
+            f"epoch {rung.epoch}",
+            str(rung.runs),
+            share(rung.of(0.5), rung.runs),
+            share(rung.of(0.9), rung.runs),
+        )
+        for rung in belief.coverage
+    )
+    header = ("Predicted after", "Runs", "50% interval held", "90% interval held")
+    heading = f"How often {belief.arm}'s predictions held"
+    return (heading, Table(header, rows)) if rows else None
 
 
 def _spread(errors: Sequence[float]) -> str:
