@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from search.policies.base import History
 from search.policies.curve_gp import CurveGP, CurveGPSampler
-from search.policies.curve_gp.policy import FULL, WHY
+from search.policies.curve_gp.policy import DOUBT, WHY
 from search.space import SearchSpace
 from trainer.contract import HyperParams, Recipe
 
@@ -83,7 +83,7 @@ def command(trials: Sequence[int], repeats: int, many: bool) -> None:
 
 
 def history(count: int, epochs: int, seed: int) -> list[FrozenTrial]:
-    """Finished trials at random points, every third chosen by curve-gp's full-run model."""
+    """Finished trials at random points, every third chosen by curve-gp out of doubt."""
     rng = np.random.default_rng(seed)
     made = []
     for i in range(count):
@@ -96,7 +96,7 @@ def history(count: int, epochs: int, seed: int) -> list[FrozenTrial]:
         trial = create_trial(
             params=params,
             distributions=SPACE,
-            user_attrs={WHY: FULL} if i % 3 == 0 else {},
+            user_attrs={WHY: DOUBT} if i % 3 == 0 else {},
             intermediate_values=dict(enumerate(curve(u, epochs, rng), 1)),
             value=0.0,
         )

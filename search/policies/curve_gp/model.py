@@ -21,7 +21,7 @@ from Klein et al. 2020 (Model-based Asynchronous Hyperparameter and NAS, MOBSTER
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -95,12 +95,12 @@ class Priors:
     """
 
     length: LogNormal = LogNormal(0.8, 0.7)
-    curve_length: LogNormal = LogNormal(0.7, 0.7)
+    curve_length: LogNormal = LogNormal(0.5, 0.5)
     time: LogNormal = LogNormal(0.6, 0.5)
     scale: LogNormal = LogNormal(1.0, 0.7)
     local: LogNormal = LogNormal(1.0, 0.5)
     shared: LogNormal = LogNormal(1.0, 1.0)
-    noise: LogNormal = LogNormal(1e-3, 1.5)
+    noise: LogNormal = LogNormal(1e-4, 2.0)
 
     def arrays(self, parameters: int) -> tuple[Floats, Floats]:
         """Means and standard deviations of the log hyperparameters, in ``Kernel``'s order."""
@@ -325,6 +325,19 @@ class CurveModel:
         precision = _block_sums(self.inverse, starts)
         weights = np.add.reduceat(self.alpha, starts)
         return FullRuns(self.data.x, self.data.parameter, self.h, weights, precision)
+
+    @cached_property
+    def doubted_runs(self) -> FullRuns:
+        """The same means, with the doubt that there would be if short runs took away none."""
+        runs = self.full_runs
+        ended = self.data.config[self.data.t == 1.0]
+        x = runs.x[ended]
+        k = runs.covariance(x, x)
+        k.flat[:: len(x) + 1] += self.h.noise
+        precision = np.zeros_like(runs.precision)
+        if len(ended):
+            precision[np.ix_(ended, ended)] = _invert(k)[0]
+        return replace(runs, precision=precision)
 
     def curve(self, q: Floats, t: Floats) -> tuple[Floats, Floats]:
         """Means and standard deviations, (T,) each, of the error of one q (D,) at t (T,).

@@ -22,7 +22,7 @@ from search.policies.curve_gp.model import (
     Priors,
 )
 from search.policies.curve_gp.observations import curves
-from search.policies.curve_gp.scene import Scene, best_new, fitted, nearest, only_full
+from search.policies.curve_gp.scene import Scene, best_new, nearest, only_full
 from search.policies.curve_gp.threads import one_thread
 from search.policies.sobol import sobol_point
 from search.space import SearchSpace
@@ -30,7 +30,7 @@ from search.space import SearchSpace
 log = logging.getLogger(__name__)
 
 WHY = "chosen by"  # user attribute of a trial: one of the following
-START, MODEL, FULL, QUASI_RANDOM = "start", "curve model", "full-run model", "quasi-random"
+START, MODEL, DOUBT, QUASI_RANDOM = "start", "curve model", "doubt", "quasi-random"
 BELIEF, BELIEF_WIDTH, BELIEF_FLOOR = 10.0, 0.15, 0.01  # piBO's beta; sides of the cube; density
 
 
@@ -46,8 +46,8 @@ class CurveGP:
 
     A model of curves can be wrong for ever about a region that starts badly, as it sends nothing
     there that could prove it wrong. So once ``full_after`` full runs' worth of epochs are spent, a
-    share ``full_share`` of the rest goes to configurations that a second model chooses, which has
-    seen full runs only, and these are not paused.
+    share ``full_share`` of the rest goes to configurations that are chosen as if short runs had
+    taken away no doubt, and these are not paused.
 
     Attributes:
         startup: configurations before the model is asked.
@@ -69,8 +69,8 @@ class CurveGP:
     reduction: float = 3.0
     start: Sequence[Mapping[str, Any]] = ()
     believed: Sequence[Mapping[str, Any]] = ()
-    full_share: float = 1 / 3
-    full_after: float = 8.0
+    full_share: float = 0.5
+    full_after: float = 5.0
     quasi_random_every: int = 5
     pausing: bool = True
     resuming: bool = True
@@ -156,11 +156,9 @@ class CurveGP:
     def _choose(self, scene: Scene, history: History) -> Job | None:
         new = history.remaining >= history.horizon
         if new and self._full_run_is_due(scene, history):
-            full = [only_full(curve, scene.horizon) for curve in scene.full]
-            model = fitted(full, scene.encoding, scene.horizon, self.priors)
-            runs = scene.expected(model.full_runs)
-            params, _ = self._best_new(runs, scene.best(model.full_runs), scene, history)
-            return NewTrial(params, history.horizon, {WHY: FULL})
+            runs = scene.expected(scene.model.doubted_runs)
+            params, _ = self._best_new(runs, scene.best(runs), scene, history)
+            return NewTrial(params, history.horizon, {WHY: DOUBT})
         runs = scene.expected(scene.model.full_runs)
         best = scene.best(scene.model.full_runs)
         options: list[tuple[float, Job]] = []
@@ -184,7 +182,7 @@ class CurveGP:
         return job
 
     def _full_run_is_due(self, scene: Scene, history: History) -> bool:
-        chosen = sum(trial.user_attrs.get(WHY) == FULL for trial in history.trials)
+        chosen = sum(trial.user_attrs.get(WHY) == DOUBT for trial in history.trials)
         spent = sum(curve.epoch for curve in scene.curves) / scene.horizon
         due = self.full_share * (spent - self.full_after)
         return self.pausing and len(scene.full) >= 2 and chosen < due

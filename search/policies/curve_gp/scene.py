@@ -23,7 +23,7 @@ from search.policies.curve_gp.observations import (
     raw,
 )
 
-APART = 0.02  # sides of the cube between a new configuration and any other
+APART = 0.3  # of the spacing of a grid in the cube with as many points as there are trials
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,20 @@ def best_new(
 ) -> tuple[dict[str, Any], float]:
     """The configuration with the largest gain that is APART from any other, and that gain.
 
+    Where the model is too sure of a place, one more run there looks better than it is, again and
+    again.
+
     Args:
         runs: what is known of full runs; the search looks closely near the best of them.
         log_gain: of configurations (m, D): (m,).
     """
     encoding = scene.encoding
     known = np.array([curve.x for curve in scene.curves])
+    apart = APART * len(known) ** (-1 / len(encoding.distributions))
 
     def score(points: Floats) -> Floats:
         x = encoding.snap(points)
-        return np.where(nearest(x, known) < APART, -np.inf, log_gain(x))
+        return np.where(nearest(x, known) < apart, -np.inf, log_gain(x))
 
     best = np.argsort(runs.means(runs.x), kind="stable")[:5]
     good = np.array([encoding.point(x) for x in runs.x[best]])

@@ -163,6 +163,28 @@ def test_a_whole_curve_is_that_of_a_dense_solution(
         assert (sd / unit) ** 2 == pytest.approx(expected[1], abs=1e-6)
 
 
+@given(seeds, hyperparameters())
+@settings(max_examples=25)
+def test_doubt_can_be_that_of_full_runs_alone(seed: int, h: Hyperparameters) -> None:
+    data = observations(seed)
+    q = configurations(np.random.default_rng(seed), 7)
+    model = conditioned(data, h)
+    means, doubt = model.doubted_runs.predict(q)
+    known, informed = model.full_runs.predict(q)
+    assert (means == known).all()
+    assert (doubt > informed - 1e-6).all()
+    full = np.flatnonzero(data.t == 1.0)
+    x, t = data.x[data.config[full]], data.t[full]
+    _, variance = posterior(h, x, t, data.y[full], q, np.ones(7))
+    assert doubt == pytest.approx(np.sqrt(np.maximum(variance, 1e-10)), rel=1e-4, abs=1e-5)
+
+
+def test_without_a_full_run_all_doubt_is_left() -> None:
+    model = conditioned(observations(0).take(np.flatnonzero(observations(0).t < 1.0)), KNOWN)
+    _, doubt = model.doubted_runs.predict(configurations(np.random.default_rng(1), 3))
+    assert doubt == pytest.approx(math.sqrt(KNOWN.scale + MEAN_VARIANCE))
+
+
 def test_where_full_runs_and_curves_meet_they_agree() -> None:
     model = fit(observations(3), Priors())
     for q in model.data.x:
