@@ -97,7 +97,7 @@ class Priors:
     length: LogNormal = LogNormal(0.8, 0.7)
     curve_length: LogNormal = LogNormal(0.5, 0.5)
     time: LogNormal = LogNormal(0.6, 0.5)
-    scale: LogNormal = LogNormal(1.0, 0.7)
+    scale: LogNormal = LogNormal(2.0, 0.7)
     local: LogNormal = LogNormal(1.0, 0.5)
     shared: LogNormal = LogNormal(1.0, 1.0)
     noise: LogNormal = LogNormal(1e-4, 2.0)

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from search.policies.curve_gp.model import (
     Priors,
 )
 from search.policies.curve_gp.observations import curves
-from search.policies.curve_gp.scene import Scene, best_new, nearest, only_full
+from search.policies.curve_gp.scene import APART, Scene, best_new, nearest, only_full
 from search.policies.curve_gp.threads import one_thread
 from search.policies.sobol import sobol_point
 from search.space import SearchSpace
@@ -167,7 +168,7 @@ class CurveGP:
             epoch = max(history.trials[curve.number].intermediate_values, default=0)
             epochs = scene.horizon - epoch
             if epochs <= history.remaining:
-                gain = self._log_gain(runs, curve.x[None, :], best, scene)[0]
+                gain = self._log_gain(runs, best, scene, curve.x[None, :])[0]
                 resumed = self._resumed(curve.number, epoch, history)
                 options.append((gain - math.log(epochs), resumed))
         if new:
@@ -191,9 +192,12 @@ class CurveGP:
         self, runs: FullRuns, best: float, scene: Scene, history: History
     ) -> tuple[dict[str, Any], float]:
         rng = np.random.default_rng(np.random.SeedSequence([*self.seed, *scene.count]))
-        return best_new(scene, runs, lambda x: self._log_gain(runs, x, best, scene), rng)
+        # The last runs are for the last digits.
+        left = history.remaining / (history.remaining + scene.count[1])
+        gain = partial(self._log_gain, runs, best, scene)
+        return best_new(scene, runs, gain, rng, APART * left)
 
-    def _log_gain(self, runs: FullRuns, x: Floats, best: float, scene: Scene) -> Floats:
+    def _log_gain(self, runs: FullRuns, best: float, scene: Scene, x: Floats) -> Floats:
         gains = log_expected_improvement(*runs.predict(x), best)
         if self.believed:
             centres = np.array([scene.encoding.columns(params) for params in self.believed])

@@ -23,7 +23,7 @@ from search.policies.curve_gp.observations import (
     raw,
 )
 
-APART = 0.3  # of the spacing of a grid in the cube with as many points as there are trials
+APART = 0.3  # see ``best_new``
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,13 @@ def fitted(seen: Sequence[Curve], encoding: Encoding, horizon: int, priors: Prio
 
 
 def best_new(
-    scene: Scene, runs: FullRuns, log_gain: Callable[[Floats], Floats], rng: np.random.Generator
+    scene: Scene,
+    runs: FullRuns,
+    log_gain: Callable[[Floats], Floats],
+    rng: np.random.Generator,
+    apart: float = APART,
 ) -> tuple[dict[str, Any], float]:
-    """The configuration with the largest gain that is APART from any other, and that gain.
+    """The configuration with the largest gain that is apart from any other, and that gain.
 
     Where the model is too sure of a place, one more run there looks better than it is, again and
     again.
@@ -105,14 +109,15 @@ def best_new(
     Args:
         runs: what is known of full runs; the search looks closely near the best of them.
         log_gain: of configurations (m, D): (m,).
+        apart: of the spacing of a grid in the cube with as many points as there are trials.
     """
     encoding = scene.encoding
     known = np.array([curve.x for curve in scene.curves])
-    apart = APART * len(known) ** (-1 / len(encoding.distributions))
+    least = apart * len(known) ** (-1 / len(encoding.distributions))
 
     def score(points: Floats) -> Floats:
         x = encoding.snap(points)
-        return np.where(nearest(x, known) < apart, -np.inf, log_gain(x))
+        return np.where(nearest(x, known) < least, -np.inf, log_gain(x))
 
     best = np.argsort(runs.means(runs.x), kind="stable")[:5]
     good = np.array([encoding.point(x) for x in runs.x[best]])
