@@ -15,7 +15,7 @@ from search.policies.curve_gp.model import Floats, Ints, Observations
 
 SPACING = 3.0  # ratio of one observed epoch of a curve to the one before
 KNEE = 0.3  # of the distance between the best and the median error: see ``Flattening``
-MODELLED, FITTED = 600, 256  # observations in the model, and for its hyperparameters
+MODELLED, FITTED = 600, 128  # observations in the model, and for its hyperparameters
 
 Run = tuple[int, Mapping[str, Any], Mapping[int, float]]  # number, parameters, errors by epoch
 
