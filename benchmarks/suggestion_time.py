@@ -145,11 +145,11 @@ def policy_call(past: Sequence[FrozenTrial], epochs: int) -> Call:
     return lambda: policy.next(asked)
 
 
-def policy_cost(full: bool) -> Callable[[list[FrozenTrial], int], Cost]:
-    """Of the curves' model; or of that of full runs, as every third new configuration."""
+def policy_cost(doubt: bool) -> Callable[[list[FrozenTrial], int], Cost]:
+    """Of the most promising job; or of a full run out of doubt, which every third one is."""
 
     def measure(past: list[FrozenTrial], repeats: int) -> Cost:
-        call = policy_call(past if not full else [without_note(trial) for trial in past], EPOCHS)
+        call = policy_call(past if not doubt else [without_note(trial) for trial in past], EPOCHS)
         return Cost.of(call, lambda: None, repeats)
 
     return measure
@@ -170,8 +170,8 @@ MEASURED: dict[str, Callable[[list[FrozenTrial], int], Cost]] = {
     "GPSampler": sampler_cost(lambda: GPSampler(seed=0)),
     "TPESampler": sampler_cost(lambda: TPESampler(seed=0)),
     "CurveGPSampler": sampler_cost(lambda: CurveGPSampler(seed=0, max_epoch=EPOCHS)),
-    "CurveGP.next, model of curves": policy_cost(full=False),
-    "CurveGP.next, model of full runs": policy_cost(full=True),
+    "CurveGP.next, most promising": policy_cost(doubt=False),
+    "CurveGP.next, out of doubt": policy_cost(doubt=True),
 }
 
 

@@ -16,12 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
 from search.policies.curve_gp.acquisition import log_expected_improvement
 from search.policies.curve_gp.encoding import Encoding
-from search.policies.curve_gp.model import (
-    Floats,
-    FullRuns,
-    NotPositiveDefinite,
-    Priors,
-)
+from search.policies.curve_gp.model import Floats, FullRuns, NotPositiveDefinite, Priors
 from search.policies.curve_gp.observations import curves
 from search.policies.curve_gp.scene import APART, Scene, best_new, nearest, only_full
 from search.policies.curve_gp.threads import one_thread
@@ -184,7 +179,7 @@ class CurveGP:
 
     def _full_run_is_due(self, scene: Scene, history: History) -> bool:
         chosen = sum(trial.user_attrs.get(WHY) == DOUBT for trial in history.trials)
-        spent = sum(curve.epoch for curve in scene.curves) / scene.horizon
+        spent = scene.count[1] / scene.horizon
         due = self.full_share * (spent - self.full_after)
         return self.pausing and len(scene.full) >= 2 and chosen < due
 

@@ -49,14 +49,14 @@ class Scene:
         Raises:
             NotPositiveDefinite: it cannot be fitted.
         """
-        seen = [curve for curve in self.curves if curve.errors]
-        return fitted(seen, self.encoding, self.horizon, self.priors)
+        data = observe(self._seen, self.encoding.parameter, self.horizon)
+        data = data.take(active(data, MODELLED))
+        return fit(data, self.priors, active(data, FITTED))
 
     @cached_property
     def flattening(self) -> Flattening:
         """From errors to those that the model sees, and back."""
-        seen = [curve for curve in self.curves if curve.errors]
-        return Flattening.of(raw(seen, self.encoding.parameter, self.horizon))
+        return Flattening.of(raw(self._seen, self.encoding.parameter, self.horizon))
 
     @property
     def full(self) -> list[Curve]:
@@ -67,6 +67,10 @@ class Scene:
     def count(self) -> tuple[int, int]:
         """Trials, and epochs of all of them: no two decisions of a study see the same."""
         return len(self.curves), sum(curve.epoch for curve in self.curves)
+
+    @property
+    def _seen(self) -> list[Curve]:
+        return [curve for curve in self.curves if curve.errors]
 
     def paused(self, history: History) -> list[Curve]:
         """Curves of paused trials."""
@@ -79,19 +83,8 @@ class Scene:
 
     def best(self, runs: FullRuns) -> float:
         """The least error expected of a full run that there was; of any run before the first."""
-        there = self.full or [curve for curve in self.curves if curve.errors]
+        there = self.full or self._seen
         return float(runs.means(np.array([curve.x for curve in there])).min())
-
-
-def fitted(seen: Sequence[Curve], encoding: Encoding, horizon: int, priors: Priors) -> CurveModel:
-    """The model of curves with one error each at least.
-
-    Raises:
-        NotPositiveDefinite: it cannot be fitted.
-    """
-    data = observe(seen, encoding.parameter, horizon)
-    data = data.take(active(data, MODELLED))
-    return fit(data, priors, active(data, FITTED))
 
 
 def best_new(

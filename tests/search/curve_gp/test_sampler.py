@@ -48,11 +48,9 @@ STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RU
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
+def quiet(quiet: None) -> None:
+    """Not even Optuna's warnings; the outer fixture puts things back."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 @pytest.fixture(params=["memory", "sqlite", "journal"])
@@ -584,7 +582,7 @@ def test_without_a_model_it_goes_on_with_the_start_up_sequence(
     def fails(*args: Any) -> None:
         raise NotPositiveDefinite("a kernel matrix of 9 observations cannot be factored")
 
-    monkeypatch.setattr(scene, "fitted", fails)
+    monkeypatch.setattr(scene, "fit", fails)
     startup = optuna.create_study(sampler=CurveGPSampler(seed=0, n_startup_trials=100))
     startup.optimize(objective, n_trials=7)
     study = optuna.create_study(study_name="mine", sampler=CurveGPSampler(seed=0))
