@@ -364,7 +364,7 @@ def test_curve_gp_pauses_and_resumes_real_runs(
     assert diverged
     check_ledger(study, trainer)
     best = min(t.value for t in trials if t.state == TrialState.COMPLETE)
-    assert best < 0.08  # 0.05 and noise at lr = 0.03
+    assert best < 0.1  # 0.05 and noise at lr = 0.03
 
 
 def test_a_database_that_stays_away_ends_the_worker(

@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 JITTERS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # variances, in units of the standardised errors' one
-MEAN_VARIANCE = 1.0  # of the unknown constant mean, in the same units
+MEAN_VARIANCE = 3.0  # of the unknown constant mean, in the same units
 AT_ONCE = 1024  # configurations that a prediction holds in memory
 BOUND = 4.0  # standard deviations of the prior within which a hyperparameter is sought
 
@@ -89,6 +89,10 @@ class Priors:
     The medians of the length scales over configurations hold for three parameters; they grow with
     the root of their number, as distances in the cube do (Hvarfner, Hellsten and Nardi 2024).
 
+    The variances are far more than the one of the errors that are standardised: those are of runs
+    at any epoch and cluster where runs start, while full runs end far below, by how much nobody
+    knows before the first. Smaller ones fit as well, and make a model that is too sure.
+
     Attributes:
         length: of f; curve_length: of g over configurations; time: of g over t.
         scale, local, shared, noise: the variances s, a, b and v.
@@ -97,10 +101,10 @@ class Priors:
     length: LogNormal = LogNormal(0.8, 0.7)
     curve_length: LogNormal = LogNormal(0.5, 0.5)
     time: LogNormal = LogNormal(0.6, 0.5)
-    scale: LogNormal = LogNormal(2.0, 0.7)
-    local: LogNormal = LogNormal(1.0, 0.5)
-    shared: LogNormal = LogNormal(1.0, 1.0)
-    noise: LogNormal = LogNormal(1e-4, 2.0)
+    scale: LogNormal = LogNormal(8.0, 0.7)
+    local: LogNormal = LogNormal(8.0, 0.5)
+    shared: LogNormal = LogNormal(30.0, 1.0)
+    noise: LogNormal = LogNormal(3e-3, 1.5)
 
     def arrays(self, parameters: int) -> tuple[Floats, Floats]:
         """Means and standard deviations of the log hyperparameters, in ``Kernel``'s order."""

@@ -14,7 +14,7 @@ from search.policies.curve_gp.encoding import Encoding
 from search.policies.curve_gp.model import Floats, Ints, Observations
 
 SPACING = 3.0  # ratio of one observed epoch of a curve to the one before
-KNEE = 0.3  # of the distance between the best and the median error: see ``Flattening``
+KNEE = 3.0  # of the distance between the best and the median error: see ``Flattening``
 MODELLED, FITTED = 600, 128  # observations in the model, and for its hyperparameters
 
 Run = tuple[int, Mapping[str, Any], Mapping[int, float]]  # number, parameters, errors by epoch
@@ -89,7 +89,8 @@ def arranged(runs: Sequence[Run], encoding: Encoding) -> list[Curve]:
 class Flattening:
     """A scale of errors on which differences between good ones count most.
 
-    ``log(KNEE + (error - best) / unit)``. With the unit below, neither that of the metric nor its
+    ``log(1 + u)`` with ``u = (error - best) / unit / KNEE``, and ``u`` itself below the best error,
+    where the forecast of a run may lie. With the unit below, neither that of the metric nor its
     zero changes anything, and a run that diverged is no further from the rest than it has to be.
 
     Attributes:
@@ -110,12 +111,14 @@ class Flattening:
         return cls(best, next((unit for unit in units if unit > least), 1.0))
 
     def forward(self, errors: Floats) -> Floats:
-        """Errors, none below the best one, on this scale."""
-        return np.log(KNEE + (errors - self.best) / self.unit)
+        """Errors on this scale."""
+        u = (errors - self.best) / (self.unit * KNEE)
+        return np.where(u < 0.0, u, np.log1p(np.maximum(u, 0.0)))
 
     def inverse(self, flat: Floats) -> Floats:
         """Values on this scale as errors; quantiles stay quantiles, as the scale is monotone."""
-        return self.best + self.unit * (np.exp(flat) - KNEE)
+        u = np.where(flat < 0.0, flat, np.expm1(np.maximum(flat, 0.0)))
+        return self.best + self.unit * KNEE * u
 
 
 def observe(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observations:

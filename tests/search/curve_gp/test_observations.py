@@ -211,8 +211,8 @@ def test_neither_the_errors_unit_nor_their_zero_changes_anything(
 def test_differences_between_good_errors_count_most(stored: Any) -> None:
     told = [run(error, lr=error) for error in (0.1, 0.2, 0.3, 0.4, 0.9)]
     y = observe(seen(stored, told), ENCODING.parameter, HORIZON).y
-    assert y[0] == pytest.approx(math.log(KNEE))
-    assert y[2] == pytest.approx(math.log(KNEE + 1))  # the median
+    assert y[0] == 0.0
+    assert y[2] == pytest.approx(math.log1p(1 / KNEE))  # the median
     steps = np.diff(y)
     assert steps[0] > steps[1] > steps[2] > 0
     assert steps[3] < 5 * steps[2]  # it is five times as far
@@ -228,10 +228,23 @@ def test_the_scale_has_an_inverse_and_keeps_the_order(stored: Any, told: Any) ->
         assert np.array_equal(flat[:, None] < flat, data.y[:, None] < data.y)
 
 
+@given(st.floats(-2.0, 2.0), st.floats(1e-3, 1e3), st.lists(st.floats(-1e3, 1e3), min_size=2))
+def test_forecasts_better_than_any_error_have_their_place_on_the_scale(
+    best: float, unit: float, errors: list[float]
+) -> None:
+    scale = Flattening(best, unit)
+    y = np.sort(errors)
+    flat = scale.forward(y)
+    assert np.all(np.diff(flat) >= 0)
+    assert scale.inverse(flat) == pytest.approx(y, rel=1e-9, abs=1e-6)
+    around = scale.forward(np.array([best - 1e-4 * unit, best, best + 1e-4 * unit]))
+    assert around[1] - around[0] == pytest.approx(around[2] - around[1], rel=1e-3)  # no kink
+
+
 def test_errors_that_are_all_the_same_stay_so(stored: Any) -> None:
     told = [run(0.9, 0.9, lr=lr) for lr in (0.1, 0.2, 0.3)]
     data = observe(seen(stored, told), ENCODING.parameter, HORIZON)
-    assert data.y == pytest.approx(np.full(len(data.y), math.log(KNEE)))
+    assert np.array_equal(data.y, np.zeros(len(data.y)))
 
 
 # The observations that stand for all
