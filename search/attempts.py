@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,9 @@ import sqlalchemy as sa
 
 from search.errors import LeaseLost
 from search.storage import Database, db_now, metadata
+
+MOST_NAMED = 1000
+"""More trials than these are not named in a query: their whole group is read."""
 
 End = Literal["finished", "pruned", "paused", "released", "lost", "failed"]
 
@@ -44,6 +47,9 @@ attempts_table = sa.Table(
     sa.Column("seconds", sa.Float, nullable=False),
 )
 _t = attempts_table.c
+# Who is at work is asked before each claim, however many attempts have ended.
+sa.Index("tuneoff_attempts_live", _t.group, sqlite_where=_t.end.is_(None),
+         postgresql_where=_t.end.is_(None))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +155,28 @@ class Attempt:
         return self.live and (self.idle > grace_seconds or process_is_gone(self.process))
 
 
-def read(database: Database, groups: Iterable[str]) -> list[Attempt]:
-    """Every attempt at trials of these groups, oldest first."""
+def read(
+    database: Database, groups: Iterable[str], trials: Collection[int] | None = None
+) -> list[Attempt]:
+    """Attempts at trials of these groups, oldest first: at all, or at those of these numbers."""
+    if trials is None:
+        return _select(database, groups, sa.true())
+    if len(trials) <= MOST_NAMED:
+        return _select(database, groups, _t.trial.in_(trials))
+    return [row for row in _select(database, groups, sa.true()) if row.trial in trials]
+
+
+def live(database: Database, groups: Iterable[str]) -> list[Attempt]:
+    """The live attempts at trials of these groups, oldest first."""
+    return _select(database, groups, _t.end.is_(None))
+
+
+def _select(
+    database: Database, groups: Iterable[str], which: sa.ColumnElement[bool]
+) -> list[Attempt]:
     query = (
         sa.select(*_t, (db_now() - _t.progressed).label("idle"))
-        .where(_t.group.in_(list(groups)))
+        .where(_t.group.in_(list(groups)), which)
         .order_by(_t.started, _t.trial, _t.number)
     )
     with database.engine.connect() as connection:

@@ -52,6 +52,7 @@ class Standing:
     """A group's trials and attempts, sorted by what may be done with them.
 
     Attributes:
+        attempts: by trial, oldest first; without those at settled trials (see ``standing``).
         live: RUNNING trials that a worker owns.
         paused: RUNNING trials that were paused.
         orphans: RUNNING trials that nobody owns and that were not paused: to be taken over.
@@ -69,8 +70,15 @@ class Standing:
     reserved: int
 
     @classmethod
-    def of(cls, trials: Sequence[FrozenTrial], rows: Iterable[Attempt]) -> Standing:
-        """Sort a group's trials; attempts oldest first."""
+    def of(
+        cls, trials: Sequence[FrozenTrial], rows: Iterable[Attempt], settled: int = 0
+    ) -> Standing:
+        """Sort a group's trials.
+
+        Args:
+            rows: attempts, oldest first.
+            settled: epochs of the attempts that are not among them.
+        """
         by_trial: dict[int, list[Attempt]] = defaultdict(list)
         for row in rows:
             by_trial[row.trial].append(row)
@@ -82,8 +90,9 @@ class Standing:
                     live.append(trial)
                 elif last is not None and last.end == "paused":
                     paused.append(trial)
-                else:
+                elif last is None or last.end in ("released", "lost", "failed"):
                     orphans.append(trial)
+                # Else its worker has told it since the trials were read.
         return cls(
             trials=tuple(trials),
             attempts=dict(by_trial),
@@ -91,7 +100,7 @@ class Standing:
             paused=tuple(paused),
             orphans=tuple(orphans),
             waiting=tuple(t for t in trials if t.state == TrialState.WAITING),
-            spent=sum(attempts.spent(rows) for rows in by_trial.values()),
+            spent=settled + sum(attempts.spent(rows) for rows in by_trial.values()),
             reserved=sum(by_trial[t.number][-1].reserved for t in live),
         )
 
@@ -118,7 +127,7 @@ class Standing:
 
 
 def standings(study: Study, groups: Sequence[Group]) -> list[Standing]:
-    """Groups as they stand."""
+    """Groups as they stand, with every attempt."""
     # Attempts first: a trial read later can only be further on than its attempts say.
     by_group: dict[str, list[Attempt]] = defaultdict(list)
     for row in attempts.read(study.database, [group.name for group in groups]):
@@ -127,8 +136,20 @@ def standings(study: Study, groups: Sequence[Group]) -> list[Standing]:
 
 
 def standing(study: Study, group: Group) -> Standing:
-    """A group as it stands."""
-    return standings(study, [group])[0]
+    """A group as it stands, without the attempts at trials that were settled before.
+
+    That is all that the next step depends on, and takes no longer the more trials there were.
+    """
+    # Trials first: of those that are finished then, all epochs have been entered.
+    trials, settled = study.trials(group), study.settled[group.name]
+    others = [trial for trial in trials if trial.number not in settled]
+    rows = attempts.read(study.database, [group.name], {trial.number for trial in others})
+    now = Standing.of(trials, rows, sum(settled.values()))
+    for trial in others:
+        mine = now.attempts.get(trial.number, [])
+        if trial.state.is_finished() and not any(attempt.live for attempt in mine):
+            settled[trial.number] = attempts.spent(mine)
+    return now
 
 
 def history(study: Study, group: Group, now: Standing) -> History:
@@ -190,7 +211,7 @@ def end_stale_attempts(study: Study, group: Group) -> list[Attempt]:
     """Mark as lost what shows no progress, so that it can be taken over. Needs the group's lock."""
     ended = []
     grace = study.spec.workers.grace_seconds
-    stale = [a for a in attempts.read(study.database, [group.name]) if a.is_stale(grace)]
+    stale = [a for a in attempts.live(study.database, [group.name]) if a.is_stale(grace)]
     if stale:
         finished = {t.number for t in study.trials(group) if t.state.is_finished()}
         for attempt in stale:

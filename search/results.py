@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.attempts import Attempt
-from search.claim import Standing, standing
+from search.claim import Standing, standings
 from search.compare import (
     ArmRun,
     Confirmed,
@@ -139,7 +139,7 @@ def trial_curves(study: Study) -> list[TrialCurve]:
             errors=dict(trial.intermediate_values),
         )
         for group in study.arms
-        for now in [standing(study, group)]
+        for now in standings(study, [group])
         for trial in now.trials
     ]
 
@@ -154,7 +154,7 @@ def state_of(trial: FrozenTrial, now: Standing) -> str:
 
 
 def _arm_run(study: Study, group: Group, full: Mapping[tuple[str, int], FrozenTrial]) -> ArmRun:
-    now = standing(study, group)
+    (now,) = standings(study, [group])
     rows = [attempt for rows in now.attempts.values() for attempt in rows]
     return ArmRun(
         arm=group.arm,

@@ -247,6 +247,9 @@ def _make_schema(url: sa.URL) -> None:
             RDBStorage(plain, engine_kwargs=_engine_options(url)).engine.dispose()
             with engine.begin() as writer:
                 metadata.create_all(writer)
+                for table in metadata.tables.values():
+                    for index in table.indexes:
+                        index.create(writer, checkfirst=True)  # it may be younger than its table
                 if writer.scalar(sa.select(sa.func.count()).select_from(version_table)) == 0:
                     writer.execute(version_table.insert().values(version=SCHEMA_VERSION))
     finally:

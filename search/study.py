@@ -10,6 +10,7 @@ import json
 import secrets
 import shutil
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -139,6 +140,14 @@ class Study:
     def groups(self) -> tuple[Group, ...]:
         """Every group."""
         return (*self.arms, self.full, self.ensemble)
+
+    @cached_property
+    def settled(self) -> dict[str, dict[int, int]]:
+        """By group: the epochs of finished trials whose attempts have all ended, by number.
+
+        They change no more, so a process reads them once.
+        """
+        return defaultdict(dict)
 
     @cached_property
     def _optuna_studies(self) -> dict[str, tuple[optuna.Study, int]]:

@@ -172,19 +172,19 @@ def _progress(study: Study, claim: Claim, epochs: int, seconds: float) -> None:
 
 
 def _report(study: Study, claim: Claim, record: EpochRecord) -> None:
-    """Store an epoch's validation error, unless an earlier attempt has."""
-
-    def store() -> None:
-        storage = study.database.optuna
-        trial_id = study.trial_id(claim.group, claim.trial.number)
-        if record.epoch not in storage.get_trial(trial_id).intermediate_values:
-            storage.set_trial_intermediate_value(trial_id, record.epoch, record.validation_error)
-
-    study.database.patiently(store)
+    """Store an epoch's validation error, unless an earlier attempt had."""
+    if record.epoch in claim.trial.intermediate_values:
+        return
+    trial_id = study.trial_id(claim.group, claim.trial.number)
+    study.database.patiently(
+        lambda: study.database.optuna.set_trial_intermediate_value(
+            trial_id, record.epoch, record.validation_error
+        )
+    )
 
 
 def _decide(study: Study, claim: Claim) -> Decision:
-    if claim.group.kind != "arm":
+    if not claim.group.policy.stops:
         return Decision.CONTINUE
 
     def ask() -> Decision:

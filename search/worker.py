@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -92,7 +93,9 @@ def work(
 
 def _find_work(study: Study, groups: Sequence[Group], worker: Worker) -> Claim | Nothing:
     """A trial of the first group with the fewest workers that has one."""
-    busy = study.database.patiently(lambda: _workers_by_group(study, groups))
+    names = [group.name for group in groups]
+    live = study.database.patiently(lambda: attempts.live(study.database, names))
+    busy = Counter(attempt.group for attempt in live)
     answer = Nothing.DONE
     for group in sorted(groups, key=lambda g: (g.repeat, busy[g.name])):
         found = study.database.patiently(lambda g=group: claim(study, g, worker))  # type: ignore[misc]
@@ -101,10 +104,3 @@ def _find_work(study: Study, groups: Sequence[Group], worker: Worker) -> Claim |
         if found is Nothing.WAIT:
             answer = Nothing.WAIT
     return answer
-
-
-def _workers_by_group(study: Study, groups: Sequence[Group]) -> dict[str, int]:
-    counts = {group.name: 0 for group in groups}
-    for attempt in attempts.read(study.database, counts):
-        counts[attempt.group] += attempt.live
-    return counts

@@ -68,7 +68,13 @@ class Policy(Protocol):
 
     A Job that costs more than ``history.remaining`` is not started, so a policy need not think
     of one when the budget cannot pay for it.
+
+    Attributes:
+        stops: False if ``after`` answers CONTINUE to everything, and need not be asked.
     """
+
+    @property
+    def stops(self) -> bool: ...
 
     def next(self, history: History) -> Job | None:
         """What to train next; None for nothing, as long as the history stays as it is."""

@@ -35,6 +35,11 @@ class Listed:
                 return NewTrial(params, history.horizon, {LISTED: i, **note})
         return None
 
+    @property
+    def stops(self) -> bool:
+        """As the pruner."""
+        return self.pruning.stops
+
     def after(self, history: History, trial: FrozenTrial) -> Decision:
         """As the pruner says."""
         return self.pruning.after(history, trial)

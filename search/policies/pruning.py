@@ -34,6 +34,11 @@ class Pruning:
     startup: int
     horizon: int
 
+    @property
+    def stops(self) -> bool:
+        """Does it ever stop a run?"""
+        return self.name != "none"
+
     def build(self) -> BasePruner:
         """A fresh pruner; all that it remembers lies in the study."""
         if self.name == "median":

@@ -49,9 +49,15 @@ class Sampled:
             sampler=self._build(number),
             pruner=self.pruning.build(),
         )
-        copy.add_trials(history.trials)
+        if self.sampler != "random":  # which looks at nothing
+            copy.add_trials(history.trials)
         trial = copy.ask(dict(self.space.distributions))
         return NewTrial(dict(trial.params), history.horizon)
+
+    @property
+    def stops(self) -> bool:
+        """As the pruner."""
+        return self.pruning.stops
 
     def after(self, history: History, trial: FrozenTrial) -> Decision:
         """As the pruner says."""
@@ -83,6 +89,11 @@ class QuasiRandom:
             return None
         point = sobol_point(self.seed, len(self.space.distributions), len(history.trials))
         return NewTrial(self.space.at(point), history.horizon)
+
+    @property
+    def stops(self) -> bool:
+        """As the pruner."""
+        return self.pruning.stops
 
     def after(self, history: History, trial: FrozenTrial) -> Decision:
         """As the pruner says."""

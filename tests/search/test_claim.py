@@ -23,6 +23,7 @@ from search.claim import (
     fail,
     new_trial,
     standing,
+    standings,
     tell,
 )
 from search.errors import LeaseLost
@@ -67,6 +68,7 @@ class Scripted:
     """Answers with these jobs, one for each trial that there is."""
 
     jobs: tuple[Any, ...]
+    stops: bool = False
 
     def next(self, history: Any) -> Any:
         done = len(history.trials)
@@ -125,6 +127,55 @@ def _claim_all(url: str, name: str, work: Path, me: Worker, barrier: Any, result
             time.sleep(0.1)
     database.close()
     results.put(mine)
+
+
+def test_what_is_settled_is_read_once_and_counted_for_ever(
+    database: Any, make_study: Any, me: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(database)
+    (group,) = study.arms[:1]
+    asked: list[set[int]] = []
+    read = attempts.read
+
+    def watched(database: Any, groups: Any, trials: Any = None) -> Any:
+        asked.append(set(trials or ()))
+        return read(database, groups, trials)
+
+    def look() -> None:
+        (full,), quick = standings(study, [group]), standing(study, group)
+        for name in ("spent", "reserved", "live", "paused", "orphans", "waiting"):
+            assert getattr(quick, name) == getattr(full, name), name
+
+    monkeypatch.setattr(attempts, "read", watched)
+    one, two = own(claim(study, group, me)), own(claim(study, group, me))
+    end(study, one, "finished", epochs=3)
+    look()
+    look()
+    assert one.trial.number not in asked[-1]
+    assert two.trial.number in asked[-1]
+    # Told, but not closed: its worker may still be there.
+    tell(study, group, two.trial, TrialState.COMPLETE, 0.4)
+    look()
+    look()
+    assert two.trial.number in asked[-1]
+    attempts.close(study.database, two.attempt, "finished")
+    look()
+    look()
+    assert asked[-1] == set()
+    assert standing(study, group).spent == 3
+
+
+def test_a_trial_that_was_told_after_it_was_read_is_no_orphan(
+    database: Any, make_study: Any, me: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(database)
+    (group,) = study.arms[:1]
+    mine = own(claim(study, group, me))
+    before = study.trials(group)
+    end(study, mine, "finished", epochs=3)
+    monkeypatch.setattr(Study, "trials", lambda *_: before)
+    now = standing(study, group)
+    assert (now.live, now.paused, now.orphans, now.spent) == ((), (), (), 3)
 
 
 @pytest.mark.slow

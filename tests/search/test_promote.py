@@ -261,6 +261,8 @@ def test_a_paused_trial_is_called_so(
     from search.trial import run_trial
 
     class Once:
+        stops = False
+
         def next(self, history: Any) -> Any:
             return None if history.trials else NewTrial({"lr": 0.1}, 1)
 

@@ -170,6 +170,7 @@ def test_every_way_to_end(
 
     class Stop:
         decision = Decision.PAUSE
+        stops = True
 
         def after(self, history: Any, trial: Any) -> Decision:
             assert history.trials[trial.number] is trial

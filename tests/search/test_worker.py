@@ -28,6 +28,7 @@ class PauseAll:
     """Every rate until epoch 1, then the best of them to the end, and nothing more."""
 
     rates: tuple[float, ...] = RATES
+    stops: bool = False
 
     def next(self, history: History) -> Job | None:
         if len(history.trials) < len(self.rates):
@@ -44,6 +45,8 @@ class PauseAll:
 @dataclass(frozen=True)
 class PruneSecond:
     """Two rates; the second is pruned after epoch 1."""
+
+    stops: bool = True
 
     def next(self, history: History) -> Job | None:
         done = len(history.trials)

@@ -98,6 +98,11 @@ class CurveGP:
         pays = history.remaining >= history.horizon
         return pays and len(history.trials) < max(self.startup, len(self.start))
 
+    @property
+    def stops(self) -> bool:
+        """False where runs are paused instead: they are where their job ends."""
+        return not self.resuming
+
     def after(self, history: History, trial: FrozenTrial) -> Decision:
         """CONTINUE: a run is paused where its job ends; PRUNE if weak where none is resumed."""
         horizon, epoch = history.horizon, max(trial.intermediate_values)
