@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search import attempts
-from search.attempts import Worker
+from search.attempts import Attempt, Worker
 from search.claim import Claim, Nothing, claim
 from search.errors import LeaseLost, TrainingFailed
 from search.study import Group, Study
@@ -19,7 +20,10 @@ from trainer.contract import Trainer
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.3
+POLL_SECONDS, LONGEST_POLL_SECONDS = 0.3, 3.0
+"""Pauses while others are at work: the first one, and the longest."""
+ASK_SECONDS = 15.0
+"""After so long everything is asked again, even if nobody's attempt has ended."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,18 @@ def work(
         TrainingFailed: trial after trial failed here; something is wrong with this worker.
     """
     done = failures = 0
+    waiting = _Waiting()
     while not (stop() or study.database.patiently(study.is_draining)):
-        found = _find_work(study, groups, worker)
+        found = _find_work(study, groups, worker, waiting)
         if found is Nothing.DONE:
             if study.database.patiently(advance):
+                waiting = _Waiting()
                 continue
             return Summary(done, stopped=False)
         if isinstance(found, Nothing):
-            time.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))
+            waiting.sleep()
             continue
+        waiting = _Waiting()
         log.info(
             "%s#%d: attempt %d, epochs %d to %d",
             found.group.name,
@@ -91,10 +98,43 @@ def work(
     return Summary(done, stopped=True)
 
 
-def _find_work(study: Study, groups: Sequence[Group], worker: Worker) -> Claim | Nothing:
+@dataclass
+class _Waiting:
+    """What a worker saw when there was nothing for it.
+
+    Two hundred workers that ask thirty groups three times a second, while the last runs go on,
+    would keep the database from those runs.
+    """
+
+    live: frozenset[str] = frozenset()
+    asked: float = -math.inf
+    pause: float = POLL_SECONDS
+
+    def sleep(self) -> None:
+        time.sleep(self.pause * random.uniform(0.5, 1.5))
+        self.pause = min(self.pause * 1.5, LONGEST_POLL_SECONDS)
+
+    def is_in_vain(self, live: Sequence[Attempt], grace_seconds: float) -> bool:
+        """True if nothing can have changed since everything was asked."""
+        return (
+            self.live == {attempt.token for attempt in live}
+            and not any(attempt.is_stale(grace_seconds) for attempt in live)
+            and time.monotonic() - self.asked < ASK_SECONDS
+        )
+
+    def note(self, live: Sequence[Attempt]) -> None:
+        """Everything was asked when these attempts were live, and there was nothing."""
+        self.live, self.asked = frozenset(attempt.token for attempt in live), time.monotonic()
+
+
+def _find_work(
+    study: Study, groups: Sequence[Group], worker: Worker, waiting: _Waiting
+) -> Claim | Nothing:
     """A trial of the first group with the fewest workers that has one."""
     names = [group.name for group in groups]
     live = study.database.patiently(lambda: attempts.live(study.database, names))
+    if waiting.is_in_vain(live, study.spec.workers.grace_seconds):
+        return Nothing.WAIT
     busy = Counter(attempt.group for attempt in live)
     answer = Nothing.DONE
     for group in sorted(groups, key=lambda g: (g.repeat, busy[g.name])):
@@ -103,4 +143,5 @@ def _find_work(study: Study, groups: Sequence[Group], worker: Worker) -> Claim |
             return found
         if found is Nothing.WAIT:
             answer = Nothing.WAIT
+    waiting.note(live)
     return answer

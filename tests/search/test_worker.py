@@ -282,6 +282,37 @@ def test_a_worker_waits_for_the_others_and_advances_when_all_is_done(
     check_ledger(study, slow)
 
 
+def test_a_worker_that_waits_asks_again_only_when_something_may_have_changed(
+    sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, monkeypatch: Any
+) -> None:
+    from search import worker as module
+    from search.attempts import Worker
+    from search.claim import Claim, claim
+
+    study = make_study(sqlite_database, budget={"epochs": 3})
+    other = Worker("elsewhere/1", "", "cpu")
+    owned = [found for g in study.arms if isinstance(found := claim(study, g, other), Claim)]
+    polls = 0
+    asked: list[int] = []
+
+    def counted(study: Any, group: Any, worker: Any) -> Any:
+        asked.append(polls)
+        return claim(study, group, worker)
+
+    def pause(seconds: float) -> None:
+        nonlocal polls
+        polls += 1
+        if polls == 5:
+            attempts.close(sqlite_database, owned[0].attempt, "released")
+
+    monkeypatch.setattr(module, "claim", counted)
+    monkeypatch.setattr(module.time, "sleep", pause)
+    trainer = make_trainer()
+    summary = work(study, study.arms, trainer, me, lambda: polls > 8 or bool(trainer.trained()))
+    assert sorted(set(asked)) == [0, 5]  # at first, and when somebody's attempt had ended
+    assert summary.attempts == 1
+
+
 def test_many_workers_at_once_spend_every_budget_exactly(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, reopen: Any,
     check_ledger: Any,
