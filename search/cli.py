@@ -169,6 +169,7 @@ def create(study_file: Path, changes: tuple[str, ...], storage: str, work: Path)
 @options.device_option
 @click.option("--promote", is_flag=True, help="When the search is done, go on to full training.")
 @click.option("--patience", default=PATIENCE_SECONDS, show_default=True, metavar="SECONDS",
+              envvar="TUNEOFF_PATIENCE", show_envvar=True, type=click.FloatRange(0),
               help="How long to wait for a lost database.")  # fmt: skip
 @click.option("--parent", type=int, hidden=True, help="Leave when this process is gone.")
 def worker(

@@ -175,3 +175,9 @@ def test_hyperbands_filter_is_the_studys_own_method() -> None:
     study.pruner.prune(study, study.trials[-1])  # only now does it make its brackets
     study.ask({"x": SPACE["x"]})
     assert study.sampler.shown[0][0] < study.sampler.shown[0][1] == 14
+
+
+def test_random_search_looks_at_nothing() -> None:
+    """So a proposal of it needs no copy of ten thousand trials."""
+    history = trials(5, TrialState.COMPLETE), trials(3, TrialState.PRUNED, seed=1)
+    assert suggestion(RandomSampler(seed=7), *history) == suggestion(RandomSampler(seed=7))
