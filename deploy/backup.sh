@@ -19,7 +19,10 @@ dump() {
     rm -f "$folder"/tuneoff-*.part
     # A dump gets its name when it is whole and on the disk (pg_dump syncs what it writes), so
     # that an interrupted one is never taken for a backup, nor counted as one.
-    pg_dump --format=custom --file="$file.part" --dbname=service=tuneoff || return 1
+    if ! pg_dump --format=custom --file="$file.part" --dbname=service=tuneoff; then
+        rm -f "$file.part"
+        return 1
+    fi
     mv "$file.part" "$file" || return 1
     echo "dumped $file"
     ls -1r "$folder"/tuneoff-*.dump | tail -n "+$((BACKUP_KEEP + 1))" | while IFS= read -r old; do
