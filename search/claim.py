@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search import attempts
 from search.attempts import Attempt, Worker
 from search.errors import LeaseLost
+from search.handover import discard, sweep
 from search.policies.base import History, Job, NewTrial
 from search.study import Group, Study
 
@@ -184,8 +185,10 @@ def claim(study: Study, group: Group, worker: Worker) -> Claim | Nothing:
             return Nothing.WAIT
         for trial in now.paused:
             tell(study, group, trial, TrialState.PRUNED)
-            study.discard_checkpoints(group, trial)
-        return Nothing.DONE
+    for trial in now.paused:
+        discard(study, group, trial, now.attempts[trial.number][-1].number)
+    sweep(study, group, now.trials)
+    return Nothing.DONE
 
 
 def next_waiting(study: Study, group: Group, now: Standing) -> FrozenTrial | None:

@@ -21,7 +21,15 @@ from search import __version__, options
 from search.errors import SearchError, StudyError, UserError
 from search.signals import Stop
 from search.storage import DEFAULT_URL, PATIENCE_SECONDS, open_database
-from search.study import Study, check_data, create_study, open_study, preflight, read_study_file
+from search.study import (
+    Study,
+    check_artifacts,
+    check_data,
+    create_study,
+    open_study,
+    preflight,
+    read_study_file,
+)
 from trainer.contract import Recipe, Task
 from trainer.errors import DataError, ModelError, TrainerError
 
@@ -170,7 +178,7 @@ def create(study_file: Path, changes: tuple[str, ...], storage: str, work: Path)
 @click.option("--promote", is_flag=True, help="When the search is done, go on to full training.")
 @click.option("--patience", default=PATIENCE_SECONDS, show_default=True, metavar="SECONDS",
               envvar="TUNEOFF_PATIENCE", show_envvar=True, type=click.FloatRange(0),
-              help="How long to wait for a lost database.")  # fmt: skip
+              help="How long to wait for a lost database or artifact store.")  # fmt: skip
 @click.option("--parent", type=int, hidden=True, help="Leave when this process is gone.")
 def worker(
     name: str,
@@ -196,6 +204,7 @@ def worker(
 
     with Stop(parent) as stop:
         study = open_study(open_database(storage, patience=patience), name, work)
+        check_artifacts(study, stop)
         trainer = _trainer(work, device, threads)
         check_data(study, trainer.check(study.spec.recipe()))
         me = Worker.here(trainer.describe()["device"])

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.errors import StorageError
+from search.artifacts import open_artifacts
+from search.errors import ArtifactError, StorageError
 from search.storage import open_database
-from search.study import study_names
+from search.study import open_study, study_names
 
 LOW_DISK_GIB = 5.0
+PATIENCE = 10.0  # seconds, for an artifact store
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def examine(
     """
     return [
         *(Finding(key, value, True) for key, value in machine.items()),
-        _database(storage),
+        *_database(storage, work),
         _folder(work),
         *(
             Finding(f"weights of {model}", mend or "here", not mend, needed=False)
@@ -44,18 +46,29 @@ def examine(
     ]
 
 
-def _database(url: str) -> Finding:
+def _database(url: str, work: Path) -> list[Finding]:
     file = Path(url.removeprefix("sqlite:///"))
     if url.startswith("sqlite:///") and not file.exists() and file.parent.is_dir():
-        return Finding("storage", f"{url}: no studies yet; `tuneoff create` makes it", True)
+        return [Finding("storage", f"{url}: no studies yet; `tuneoff create` makes it", True)]
     try:
         database = open_database(url)
     except StorageError as error:
-        return Finding("storage", str(error), False)
-    names = ", ".join(study_names(database)) or "none"
-    text = f"{database}; studies: {names}"
+        return [Finding("storage", str(error), False)]
+    names = study_names(database)
+    text = f"{database}; studies: {', '.join(names) or 'none'}"
+    used = [open_study(database, name, work).spec.workers.artifacts for name in names]
     database.close()
-    return Finding("storage", text, True)
+    stores = [_artifacts(store) for store in dict.fromkeys(used) if store is not None]
+    return [Finding("storage", text, True), *stores]
+
+
+def _artifacts(url: str) -> Finding:
+    try:
+        store = open_artifacts(url, PATIENCE)
+        store.check()
+    except ArtifactError as error:
+        return Finding("artifacts", str(error), False)
+    return Finding("artifacts", f"{store}: can be written and read", True)
 
 
 def _folder(work: Path) -> Finding:

@@ -5,8 +5,10 @@
         * SpecError: the study file
         * StorageError: the database cannot be reached or holds something else
         * StudyError: no such study, or one that does not match
+        * ArtifactError: the artifact store cannot be used, or refuses
     * LeaseLost: this worker no longer owns its trial and must write nothing more
     * StorageOutage: the database stayed away for longer than we were told to wait
+    * ArtifactOutage: the same of the artifact store
     * TrainingFailed: a trial failed for good
 """
 
@@ -33,12 +35,20 @@ class StudyError(UserError):
     """There is no such study, or it does not match what is asked."""
 
 
+class ArtifactError(UserError):
+    """The artifact store's URL is wrong, or what is behind it refuses."""
+
+
 class LeaseLost(SearchError):
     """Another worker owns this trial now; leave quietly and write nothing."""
 
 
 class StorageOutage(SearchError):
     """The database could not be reached for longer than the allowed time."""
+
+
+class ArtifactOutage(SearchError):
+    """The artifact store could not be reached for longer than the allowed time."""
 
 
 class TrainingFailed(SearchError):

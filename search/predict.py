@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from search.errors import StudyError
+from search.handover import CHECKPOINT, bring
+from search.promote import read_scores
 from search.results import ENSEMBLE
 from search.study import Study
 from trainer.contract import Scores, Trainer
@@ -33,7 +35,7 @@ def predict_images(study: Study, trainer: Trainer, images: Path) -> Predicted:
         images: an image, a folder or zip of images, or Tiny ImageNet (its unlabelled test images).
 
     Raises:
-        StudyError: there is no ensemble yet.
+        StudyError: there is no ensemble yet, or a member's scores are not to be had.
         DataError: there are no images, or one cannot be decoded.
     """
     stored = study.optuna_study(study.ensemble).user_attrs.get(ENSEMBLE)
@@ -42,11 +44,10 @@ def predict_images(study: Study, trainer: Trainer, images: Path) -> Predicted:
     members = [t for t in study.trials(study.ensemble) if t.state == TrialState.COMPLETE]
     outputs, validation = [], []
     for trial in members:
-        folder = study.checkpoints(study.ensemble, trial)
+        folder = bring(study, study.ensemble, trial, CHECKPOINT)
         recipe = trainer.resolve(study.run_of(study.ensemble, trial).recipe)
         outputs.append(trainer.predict(recipe, folder, images))
-        with np.load(folder / "validation.npz") as file:
-            validation.append(Scores(file["logits"], file["labels"]))
+        validation.append(read_scores(study, trial, "validation"))
     unlabelled = [Scores(o.logits, np.zeros(len(o.names), np.int64)) for o in outputs]
     scores, _ = trainer.combine(stored["how"], validation, unlabelled)
     return Predicted(outputs[0].names, outputs[0].classes, np.exp(scores.logits.astype(np.float64)))

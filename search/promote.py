@@ -14,6 +14,8 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from search.claim import new_trial
+from search.errors import StudyError
+from search.handover import bring
 from search.policies.base import NewTrial
 from search.results import (
     ENSEMBLE,
@@ -26,7 +28,7 @@ from search.results import (
 )
 from search.study import CHANGES, FULL_RUN, MEMBER_RUN, SEED, Group, Study
 from search.trial import TEST_ERROR
-from trainer.contract import Scores, Trainer
+from trainer.contract import Scores, Split, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +148,8 @@ def combine(study: Study, trainer: Trainer) -> None:
     members = _trained_members(study)
     if len(members) < len(study.spec.ensemble.members):
         log.warning("%s: some members failed; the ensemble is smaller", study.ensemble.name)
-    validation = [_scores(study, trial, "validation") for trial in members]
-    test = [_scores(study, trial, "test") for trial in members]
+    validation = [read_scores(study, trial, "validation") for trial in members]
+    test = [read_scores(study, trial, "test") for trial in members]
     how = study.spec.ensemble.combine
     scores, weights = trainer.combine(how, validation, test)
     rows = [
@@ -162,9 +164,21 @@ def combine(study: Study, trainer: Trainer) -> None:
     stored.set_user_attr(ENSEMBLE, {"how": how, "members": rows, "test_error": scores.error})
 
 
-def _scores(study: Study, trial: FrozenTrial, split: str) -> Scores:
-    with np.load(study.checkpoints(study.ensemble, trial) / f"{split}.npz") as file:
-        return Scores(file["logits"], file["labels"])
+def read_scores(study: Study, trial: FrozenTrial, split: Split) -> Scores:
+    """An ensemble member's scores, from this machine's folder or the artifact store.
+
+    Raises:
+        StudyError: they are in neither.
+    """
+    path = bring(study, study.ensemble, trial, f"{split}.npz") / f"{split}.npz"
+    try:
+        with np.load(path) as file:
+            return Scores(file["logits"], file["labels"])
+    except FileNotFoundError:
+        raise StudyError(
+            f"{path} is missing: member {trial.number} was trained elsewhere; use that --work, "
+            "or a study with [workers] artifacts"
+        ) from None
 
 
 def _enqueue(

@@ -235,10 +235,13 @@ class WorkersSpec(_Section):
     Attributes:
         grace_seconds: an attempt that shows no progress for so long is taken over.
         max_attempts: a trial whose attempts failed or were lost so often is told FAIL.
+        artifacts: URL of the store for checkpoints, see ``search.artifacts.open_artifacts``;
+            without it, workers on different machines must share a folder.
     """
 
     grace_seconds: float = Field(default=300.0, gt=0)
     max_attempts: int = Field(default=5, ge=1)
+    artifacts: str | None = None
 
 
 class StudySpec(_Section):

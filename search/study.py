@@ -23,7 +23,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial
 
 from search.arms import build_policy, queue_policy
-from search.errors import SpecError, StudyError
+from search.artifacts import Artifacts, Tick, open_artifacts
+from search.errors import ArtifactError, SpecError, StudyError
 from search.policies.base import Policy
 from search.space import SearchSpace
 from search.spec import StudySpec
@@ -50,6 +51,11 @@ FULL_RUN = 1_000_000
 """RunSeed.trial of full training: far from every search trial's, so that streams differ."""
 MEMBER_RUN = 2_000_000
 """RunSeed.trial of the first ensemble member."""
+
+MARK = "study"
+"""The artifact by which a study's workers know its store."""
+CREATE_PATIENCE = 10.0
+"""Seconds to wait for the artifact store of a study that is created: somebody looks on."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,12 @@ class Study:
             return Run(recipe, params, RunSeed(*trial.user_attrs[SEED]))
         return Run(recipe, params, RunSeed(self.spec.seed, trial.number, group.repeat))
 
+    @cached_property
+    def artifacts(self) -> Artifacts | None:
+        """Where checkpoints are kept besides the folder; None if machines share the folder."""
+        url = self.spec.workers.artifacts
+        return None if url is None else open_artifacts(url, self.database.patience)
+
     @property
     def folder(self) -> Path:
         """The folder of this study's checkpoints, logs and report."""
@@ -255,13 +267,16 @@ def create_study(database: Database, spec: StudySpec, task: Task, work: Path) ->
     Raises:
         StudyError: the study exists and the file differs from what it was created with, or the
             data have changed since.
+        ArtifactError: the artifact store does not work.
     """
+    if spec.workers.artifacts is not None:
+        open_artifacts(spec.workers.artifacts, CREATE_PATIENCE).check()
     with database.lock("create"):
         row = _find(database, spec.name)
         if row is None:
             _write(database, spec, task)
     if row is None:
-        return open_study(database, spec.name, work)
+        return _mark(open_study(database, spec.name, work))
     found = _read(row)
     if differences := found.differences(spec):
         raise StudyError(
@@ -277,7 +292,7 @@ def create_study(database: Database, spec: StudySpec, task: Task, work: Path) ->
     change = studies_table.update().where(_t.name == spec.name)
     with database.engine.begin() as connection:
         connection.execute(change.values(spec=merged.model_dump_json()))
-    return open_study(database, spec.name, work)
+    return _mark(open_study(database, spec.name, work))
 
 
 def check_data(study: Study, task: Task) -> None:
@@ -287,6 +302,24 @@ def check_data(study: Study, task: Task) -> None:
             f"study {study.name}: the images are not those that it was created with "
             f"(digest {task.digest[:12]}, not {study.task.digest[:12]}); check data.path"
         )
+
+
+def check_artifacts(study: Study, tick: Tick) -> None:
+    """Make sure that the artifact store works here, and is the one of the study's creation.
+
+    A share that is not mounted is an empty folder: each machine would keep its checkpoints to
+    itself, and nobody would know before one is lost.
+
+    Raises:
+        ArtifactError: it does not, or is not.
+    """
+    if study.artifacts is not None:
+        study.artifacts.check(tick)
+        if not study.artifacts.has(f"{study.folder.name}/{MARK}"):
+            raise ArtifactError(
+                f"{study.artifacts}: holds nothing of study {study.name}; is it the same here as "
+                "where the study was created? If it is new, run `tuneoff create` again"
+            )
 
 
 def open_study(database: Database, name: str, work: Path) -> Study:
@@ -310,6 +343,12 @@ def study_names(database: Database) -> list[str]:
     """The names of all studies."""
     with database.engine.connect() as connection:
         return list(connection.scalars(sa.select(_t.name).order_by(_t.created)))
+
+
+def _mark(study: Study) -> Study:
+    if study.artifacts is not None:
+        study.artifacts.put(f"{study.folder.name}/{MARK}", MARK, study.name.encode())
+    return study
 
 
 def _find(database: Database, name: str) -> Mapping[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 
 from search import attempts
 from search.claim import Claim, fail, history, last_epoch, standing, tell
-from search.errors import LeaseLost, StorageOutage
+from search.errors import ArtifactError, ArtifactOutage, LeaseLost, StorageOutage
+from search.handover import discard, fetch, keep, keep_checkpoint
 from search.policies.base import Decision
 from search.study import Run, Study
 from trainer.contract import EpochRecord, Scores, Split, Trainer
@@ -81,15 +82,16 @@ def run_trial(study: Study, claim: Claim, trainer: Trainer, stop: Callable[[], b
     """
     run = study.run_of(claim.group, claim.trial)
     run = replace(run, recipe=trainer.resolve(run.recipe))
+    tick = _Tick(study, claim, stop)
     try:
-        outcome = _train(study, claim, run, trainer, stop)
+        outcome = _train(study, claim, run, trainer, tick)
         if isinstance(outcome, Completed) and claim.group.kind != "arm":
-            _evaluate(study, claim, run, trainer)
+            _evaluate(study, claim, run, trainer, tick)
     except Diverged as error:
         outcome = Divergence(error.epoch)
     except Interrupted as error:
         outcome = Interruption(str(error))
-    except (CheckpointError, DataError, ModelError) as error:
+    except (ArtifactError, ArtifactOutage, CheckpointError, DataError, ModelError) as error:
         # No fault of these parameters: the trial can go on where the fault is mended.
         outcome = Interruption(str(error), fatal=error)
     except (LeaseLost, StorageOutage):
@@ -117,14 +119,10 @@ class _Tick:
         return self._stop()
 
 
-def _train(
-    study: Study, claim: Claim, run: Run, trainer: Trainer, stop: Callable[[], bool]
-) -> Outcome:
-    folder = study.checkpoints(claim.group, claim.trial)
-    tick = _Tick(study, claim, stop)
+def _train(study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tick) -> Outcome:
     entered = claim.before.reached if claim.before else 0
     decided = _decided(claim)
-    records = trainer.train(run.recipe, run.params, run.seed, folder, tick)
+    records = _epochs(study, claim, run, trainer, tick)
     resumed, trained, seconds = 0, 0, 0.0
     with closing(records):
         for record in records:
@@ -138,6 +136,7 @@ def _train(
                 trained += 1
                 seconds += record.seconds
                 _progress(study, claim, trained, seconds)
+                keep_checkpoint(study, claim.group, claim.trial, claim.attempt, trainer, tick)
             _report(study, claim, record)
             if record.epoch == run.recipe.epochs:
                 return Completed(record.validation_error)
@@ -148,6 +147,19 @@ def _train(
             if record.epoch >= claim.attempt.until_epoch:
                 return Stopped(Decision.PAUSE)
     raise RuntimeError(f"the trainer ended before epoch {run.recipe.epochs} of its recipe")
+
+
+def _epochs(
+    study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tick
+) -> Generator[EpochRecord, None, None]:
+    """The trainer's records, from the newest checkpoint on, wherever that was written."""
+    folder = study.checkpoints(claim.group, claim.trial)
+    fetch(study, claim.group, claim.trial, claim.before, tick)
+    try:
+        yield from trainer.train(run.recipe, run.params, run.seed, folder, tick)
+    except Interrupted:
+        keep_checkpoint(study, claim.group, claim.trial, claim.attempt, trainer, tick)
+        raise
 
 
 def _decided(claim: Claim) -> int:
@@ -195,15 +207,18 @@ def _decide(study: Study, claim: Claim) -> Decision:
     return study.database.patiently(ask)
 
 
-def _evaluate(study: Study, claim: Claim, run: Run, trainer: Trainer) -> None:
+def _evaluate(study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tick) -> None:
     """Score a promoted model on validation and, once, on the test split; keep the scores."""
     folder = study.checkpoints(claim.group, claim.trial)
     notes: dict[str, Any] = {ENVIRONMENT: dict(trainer.describe()), RECIPE: run.recipe.to_dict()}
+    # Readers elsewhere look for all of it under the last attempt, which may have trained nothing.
+    keep_checkpoint(study, claim.group, claim.trial, claim.attempt, trainer, tick)
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
         if study.task.sizes.get(split, 0):
             scores = trainer.evaluate(run.recipe, folder, split)
-            _save_scores(folder, split, scores)
+            path = _save_scores(folder, split, scores)
+            keep(study, claim.group, claim.trial, claim.attempt, path, tick)
             if split == "test":
                 notes[TEST_ERROR] = scores.error
 
@@ -216,17 +231,18 @@ def _evaluate(study: Study, claim: Claim, run: Run, trainer: Trainer) -> None:
     study.database.patiently(store)
 
 
-def _save_scores(folder: Path, split: Split, scores: Scores) -> None:
-    temporary = folder / f".{split}.npz"
+def _save_scores(folder: Path, split: Split, scores: Scores) -> Path:
+    path, temporary = folder / f"{split}.npz", folder / f".{split}.npz"
     try:
         with temporary.open("wb") as file:
             np.savez(file, logits=scores.logits, labels=scores.labels)
-        temporary.replace(folder / f"{split}.npz")
+        temporary.replace(path)
     except OSError as error:
         raise CheckpointError(
             f"a model's scores cannot be written to {folder} ({error.strerror}); mend that and "
             "start again: nothing is lost"
         ) from error
+    return path
 
 
 def _tell_diverged(study: Study, claim: Claim, epoch: int) -> None:
@@ -269,4 +285,4 @@ def _record(study: Study, claim: Claim, outcome: Outcome) -> None:
         isinstance(outcome, Stopped) and outcome.decision is Decision.PRUNE
     )
     if ended and group.kind == "arm":
-        study.discard_checkpoints(group, trial)
+        discard(study, group, trial, claim.attempt.number)

@@ -76,6 +76,83 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.close()
 
 
+@pytest.fixture
+def folder_url(tmp_path: Path) -> str:
+    """The URL of an artifact store in an empty folder."""
+    (tmp_path / "store").mkdir()
+    return (tmp_path / "store").as_uri()
+
+
+@pytest.fixture
+def bucket_url(s3_server: S3Server, s3_environment: dict[str, str]) -> str:
+    """The URL of an artifact store in an empty bucket; boto3 finds credentials for it."""
+    s3_server.start()
+    return s3_server.create_bucket()
+
+
+@pytest.fixture
+def s3_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """Credentials for the S3 server, and none of the user's: for this process and others."""
+    values = {
+        "AWS_ACCESS_KEY_ID": "tester",
+        "AWS_SECRET_ACCESS_KEY": "open-sesame",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server on a port of its own."""
+    pytest.importorskip("moto.server", reason="moto and flask are not installed")
+    server = S3Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+class S3Server:
+    """moto's HTTP server, which can be stopped and started again with all that it holds."""
+
+    def __init__(self) -> None:
+        self._server: Any = None
+        self._port = 0
+        self._names = (f"bucket-{i}" for i in itertools.count())
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        from moto.server import ThreadedMotoServer
+
+        if self._server is None:
+            self._server = ThreadedMotoServer("127.0.0.1", self._port, verbose=False)
+            self._server.start()
+            self._port = self._server.get_host_and_port()[1]
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def client(self) -> Any:
+        """A client of our own, to look past the program under test."""
+        import boto3
+
+        return boto3.Session().client("s3", endpoint_url=self.endpoint)
+
+    def create_bucket(self) -> str:
+        name = next(self._names)
+        self.client().create_bucket(Bucket=name)
+        return f"s3://{name}/some/prefix?endpoint_url={self.endpoint}"
+
+
 class PostgresServer:
     """Postgres in a temporary directory, which can be stopped and started again.
 

@@ -96,6 +96,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     return path
 
 
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint's file, as its name says; None if there is none."""
+    return max(folder.glob(_NAMES), default=None)
+
+
 def load_newest(folder: Path, run: Mapping[str, Any]) -> Checkpoint | None:
     """The newest checkpoint that is whole and of this run; None if there is none.
 

@@ -310,6 +310,13 @@ class Trainer(Protocol):
             DataError, ModelError: as ``check``.
         """
 
+    def newest(self, checkpoints: Path) -> Path | None:
+        """The file of the newest checkpoint in a folder; None if there is none.
+
+        That file alone, under its name in a folder elsewhere, is all that is needed to go on with
+        the run or to evaluate its model. One of more progress has another name.
+        """
+
     def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
         """The outputs of the newest checkpointed model on a split.
 

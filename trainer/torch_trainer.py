@@ -160,6 +160,10 @@ class TorchTrainer:
                 f"memory of {self._device}; use smaller batches"
             ) from error
 
+    def newest(self, checkpoints: Path) -> Path | None:
+        """The newest checkpoint's file; see ``contract.Trainer.newest``."""
+        return checkpoint.newest(checkpoints)
+
     def evaluate(
         self, recipe: Recipe, checkpoints: Path, split: Split, view: str = "plain"
     ) -> Scores:

@@ -92,8 +92,8 @@ class FileTrainer:
         checkpoints.mkdir(parents=True, exist_ok=True)
         run = json.loads(json.dumps([recipe.to_dict(), asdict(params), asdict(seed)]))
         records: list[EpochRecord] = []
-        file = checkpoints / "checkpoint.json"
-        if file.exists() and (saved := json.loads(file.read_text()))["run"] == run:
+        file = self.newest(checkpoints)
+        if file and (saved := json.loads(file.read_text()))["run"] == run:
             records = [EpochRecord(**record) for record in saved["records"]]
         yield from (replace(record, replayed=True) for record in records)
         for epoch in range(len(records) + 1, recipe.epochs + 1):
@@ -111,7 +111,9 @@ class FileTrainer:
             self.step("checkpoint")
             part = checkpoints / ".checkpoint.part"
             part.write_text(json.dumps({"run": run, "records": [asdict(r) for r in records]}))
-            part.replace(file)
+            for old in checkpoints.glob("*.json"):
+                old.unlink()
+            part.replace(checkpoints / f"{epoch:06d}.json")
             self._note(checkpoints, epoch)
             self.step("checkpoint written")
             if stop:
@@ -128,9 +130,14 @@ class FileTrainer:
         pairs = (line.rsplit(" ", 1) for line in lines)
         return Counter((folder, int(epoch)) for folder, epoch in pairs)
 
+    def newest(self, checkpoints: Path) -> Path | None:
+        return max(checkpoints.glob("[0-9]*.json"), default=None)
+
     def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
         self.step(f"evaluate {split}")
-        saved = json.loads((checkpoints / "checkpoint.json").read_text())
+        file = self.newest(checkpoints)
+        assert file is not None
+        saved = json.loads(file.read_text())
         self.evaluated.append((str(checkpoints.relative_to(self.root)), split))
         n, classes = self.task.sizes[split], len(self.task.classes)
         labels = np.arange(n) % classes

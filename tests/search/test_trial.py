@@ -127,7 +127,7 @@ def test_a_promoted_run_is_scored_once_it_is_done(
     assert [split for _, split in trainer.evaluated] == ["validation", "test"]
     assert {p.name for p in folder.glob("*.npz")} == {"validation.npz", "test.npz"}
     # Its checkpoints stay: predictions are made with them.
-    assert (folder / "checkpoint.json").exists()
+    assert trainer.newest(folder) == folder / "000004.json"
 
 
 def test_search_trials_never_see_the_test_split(
