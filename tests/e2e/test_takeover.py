@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-EPOCHS = 60
+EPOCHS = 40
 STUDY = """
 name = "long"
 repeats = 1

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from search import attempts
 from search.claim import Claim, claim
 from search.errors import ArtifactError, ArtifactOutage, LeaseLost, StudyError
+from search.handover import keep
 from search.policies.base import Decision
 from search.promote import advance, is_promoted, read_scores
 from search.results import ENSEMBLE
@@ -441,3 +442,27 @@ def test_a_study_with_a_bad_store_is_not_created(
             make_study(sqlite_database, name=name, workers={"artifacts": url})
     with pytest.raises(StudyError, match="there is no study"):
         open_study(sqlite_database, name, Path("nowhere"))
+
+
+def test_a_long_upload_keeps_the_lease(
+    database: Any, make_study: Any, me: Any, bucket_url: str, tmp_path: Path
+) -> None:
+    study = make_study(database, workers={"artifacts": bucket_url})
+    mine = claim(study, study.arms[0], me)
+    assert isinstance(mine, Claim)
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(20 * 2**20))
+    seen: list[tuple[str, float]] = []
+
+    def tick() -> bool:
+        # boto3 reads the parts of an object in threads of its own.
+        attempts.touch(database, mine.attempt)
+        (row,) = attempts.read(database, [mine.group.name])
+        seen.append((threading.current_thread().name, row.progressed))
+        return False
+
+    keep(study, mine.group, mine.trial, mine.attempt, file, tick)
+    assert len({thread for thread, _ in seen}) > 1
+    assert len(seen) >= 4
+    assert [when for _, when in seen] == sorted(when for _, when in seen)
+    assert seen[0][1] < seen[-1][1]

@@ -56,6 +56,21 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert checkpoint.load_newest(tmp_path / "missing", RUN) is None
 
 
+def test_the_newest_file_is_all_that_another_machine_needs(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert checkpoint.newest(here) is None
+    for epoch, batch in ((9, 0), (10, 0), (10, 7)):
+        written = checkpoint.save(here, make(epoch, batch))
+        assert checkpoint.newest(here) == written
+    there.mkdir()
+    (there / "notes.ckpt").touch()
+    assert checkpoint.newest(there) is None
+    (there / written.name).write_bytes(written.read_bytes())
+    found = checkpoint.load_newest(there, RUN)
+    assert found is not None
+    assert (found.epoch, found.batch) == (10, 7)
+
+
 def test_the_two_newest_are_kept(tmp_path: Path) -> None:
     for epoch, batch in ((1, 0), (1, 5), (2, 0), (10, 0)):
         checkpoint.save(tmp_path / "deep" / "er", make(epoch, batch))
