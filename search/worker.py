@@ -55,8 +55,8 @@ def work(
         advance: called when nothing is left; returns True if it made more work.
 
     Raises:
-        CheckpointError, DataError, ModelError: this machine cannot train the trial; the trial
-            waits for a worker that can.
+        ArtifactError, ArtifactOutage, CheckpointError, DataError, ModelError: this machine cannot
+            train the trial, or not keep what it trains; it waits for a worker that can.
         StorageOutage: the database stayed away for too long.
         TrainingFailed: trial after trial failed here; something is wrong with this worker.
     """
