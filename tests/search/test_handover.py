@@ -180,6 +180,8 @@ def test_a_run_paused_here_is_resumed_there(
     a, b = machines(2)
 
     class Pause:
+        stops = True
+
         def after(self, history: Any, trial: Any) -> Decision:
             done = max(trial.intermediate_values)
             return Decision.PAUSE if done in (2, 4) else Decision.CONTINUE
