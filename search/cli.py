@@ -6,10 +6,11 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -34,7 +35,7 @@ from trainer.contract import Recipe, Task
 from trainer.errors import DataError, ModelError, TrainerError
 
 if TYPE_CHECKING:
-    from search.launch import Seat
+    from search.launch import Seat, Workers
     from trainer.torch_trainer import TorchTrainer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,10 +43,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 console = Console(soft_wrap=False)
 
 
-def main() -> NoReturn:
-    """Run the command line: exit code 2 for bad input, 1 for a failure, 128 + n for a signal."""
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line: exit code 2 for bad input, 1 for a failure, 128 + n for a signal.
+
+    ``words``: the process's own unless given.
+    """
     try:
-        code = cli.main(prog_name="tuneoff", standalone_mode=False)
+        code = cli.main(words, prog_name="tuneoff", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(128 + signal.SIGINT)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -202,7 +206,8 @@ def worker(
     from search.promote import advance
     from search.worker import work as work_loop
 
-    with Stop(parent) as stop:
+    # A launcher decides itself when its workers are to quit at once: it goes, and they notice.
+    with Stop(parent, patient=parent is not None) as stop:
         study = open_study(open_database(storage, patience=patience), name, work)
         check_artifacts(study, stop)
         trainer = _trainer(work, device, threads)
@@ -218,23 +223,42 @@ def worker(
 @cli.command()
 @options.study_command
 @options.workers_options
+@options.place_options
 @click.option("--promote", is_flag=True, help="When the search is done, go on to full training.")
+@click.option("--job", hidden=True, help="Run as this job of Slurm, and be requeued by it.")
 def launch(
     study: Study,
     workers: int | None,
     gpus: str | None,
     per_gpu: int,
+    on: str,
+    cpus: int,
     promote: bool,
+    job: str | None,
+    **place: Any,
 ) -> int:
-    """Workers on every GPU (or core) of this machine, restarted when they die.
+    """Workers on every GPU (or core) of this machine, or on a cluster; restarted when they die.
 
-    Ctrl-C drains them: each checkpoints and leaves.
+    Ctrl-C drains them: each checkpoints and leaves. On Slurm, which is not waited for,
+    `tuneoff stop` does.
+
+    On a cluster, --storage must be a database that every node reaches, and --work a folder that
+    every node shares.
 
     \b
-    Example:
+    Examples:
       tuneoff launch digits --gpus 0,1 --per-gpu 2
+      tuneoff launch digits --on ray --workers 16 --per-gpu 2
+      tuneoff launch digits --on slurm --workers 8 --gpus-per-node 4 --partition gpu --time 240
     """
-    return _launch(study, _places(workers, gpus, per_gpu), promote)
+    if job is not None:
+        return _launch_in_job(study, job, _places(workers, gpus, per_gpu), cpus, promote)
+    options.check_place(on)
+    if on == "here":
+        return _launch(study, _places(workers, gpus, per_gpu), promote)
+    if on == "ray":
+        return _launch_on_ray(study, workers, gpus, per_gpu, cpus, promote, place["address"])
+    return _launch_on_slurm(study, workers, per_gpu, cpus, promote, **place)
 
 
 @cli.command(
@@ -604,48 +628,140 @@ def _check(work: Path) -> Callable[[Recipe], Task]:
     return TorchTrainer("cpu", cache=work / "cache", progress=decoding_progress(console)).check
 
 
-def _gpus(wanted: str | None) -> Sequence[int]:
+def _places(workers: int | None, gpus: str | None, per_gpu: int) -> list[Seat]:
     import torch
 
-    there = range(torch.cuda.device_count())
-    if wanted in (None, "all"):
-        return there
-    if wanted == "none":
-        return ()
-    assert wanted is not None
-    try:
-        numbers = [int(part) for part in wanted.split(",")]
-    except ValueError:
-        raise UserError(f"--gpus {wanted}: write numbers, as in 0,1, or all or none") from None
-    for number in numbers:
-        if number not in there:
-            raise UserError(f"--gpus {wanted}: this machine has {len(there)} GPUs; choose of them")
-    return numbers
+    from search.launch import choose_gpus, seats, usable_cores
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    chosen = choose_gpus(gpus, torch.cuda.device_count(), visible)
+    return seats(usable_cores(), chosen, workers, per_gpu)
 
 
 def _launch(study: Study, places: Sequence[Seat], promote: bool) -> int:
-    """Run workers until they are done, or until a signal; the exit code."""
-    from search.console import follow
+    """Run workers on this machine until they are done, or until a signal; the exit code."""
     from search.launch import Fleet
 
-    command = [study.name, "--work", str(study.work)] + ["--promote"] * promote
-    storage = study.database.url.render_as_string(hide_password=False)
     logs = study.folder / "logs"
+    command = [study.name, "--work", str(study.work)] + ["--promote"] * promote
+    # Machines may share the folder.
+    fleet = Fleet(command, _secret(study), places, logs, label=socket.gethostname())
     study.drain(False)
     # Stop first: a signal that comes while workers start must drain them too.
-    with Stop() as stop, Fleet(command, storage, places, logs) as fleet:
+    with Stop() as stop, fleet:
         console.print(f"{study.name}: {len(places)} workers; logs in {logs}")
-        follow(study, fleet, stop)
+        return _until_done(study, fleet, stop)
+
+
+def _launch_in_job(study: Study, job: str, places: Sequence[Seat], cpus: int, promote: bool) -> int:
+    """What a job of ``_launch_on_slurm`` does on its node."""
+    from search.launch import Fleet
+    from search.launch_slurm import is_requeued_after, requeue
+
+    command = [study.name, "--work", str(study.work)] + ["--promote"] * promote
+    # Slurm keeps a job to its cores, so its workers need not be kept to theirs.
+    places = [replace(place, threads=cpus, cores=()) for place in places]
+    fleet = Fleet(command, _secret(study), places, study.folder / "logs", label=f"slurm-{job}")
+    with Stop(patient=True) as stop, fleet:
+        code = _until_done(study, fleet, stop)
+    if is_requeued_after(stop.signal):
+        requeue(job)
+    return code
+
+
+def _launch_on_ray(
+    study: Study,
+    workers: int | None,
+    gpus: str | None,
+    per_gpu: int,
+    cpus: int,
+    promote: bool,
+    address: str | None,
+) -> int:
+    from search import launch_ray
+
+    if gpus not in (None, "all", "none"):
+        raise UserError(f"--gpus {gpus}: Ray chooses the GPUs itself; write all or none")
+    command = [study.name, "--work", str(study.work.absolute())] + ["--promote"] * promote
+    with launch_ray.connected(address):
+        if not launch_ray.serves_one_machine():
+            _check_shared(study)
+        share = launch_ray.Share.of(cpus, per_gpu, gpus != "none" and launch_ray.has_gpus())
+        logs = study.folder.absolute() / "logs"
+        fleet = launch_ray.RayFleet(command, _secret(study), logs, share, workers)
+        study.drain(False)
+        with Stop() as stop, fleet:
+            console.print(
+                f"{study.name}: {len(fleet)} workers with {share} each; logs in {logs}",
+                soft_wrap=True,
+            )
+            return _until_done(study, fleet, stop)
+
+
+def _launch_on_slurm(
+    study: Study,
+    workers: int | None,
+    per_gpu: int,
+    cpus: int,
+    promote: bool,
+    *,
+    partition: str | None,
+    time: int,
+    gpus_per_node: int,
+    slurm: Sequence[str],
+    folder: Path | None,
+    address: None,
+) -> int:
+    from search.launch_slurm import Job, Request, parse_options, submit
+
+    _check_shared(study)
+    each = max(1, gpus_per_node * per_gpu)
+    request = Request(
+        workers or each, gpus_per_node, per_gpu, cpus, time, partition, parse_options(slurm)
+    )
+    command = ["launch", study.name, "--work", str(study.work.absolute()), "--cpus", str(cpus)]
+    if gpus_per_node:
+        command += ["--gpus", ",".join(map(str, range(gpus_per_node))), "--per-gpu", str(per_gpu)]
+    else:
+        command += ["--gpus", "none", "--workers", "1"]
+    job = Job(main, (*command, *["--promote"] * promote))
+    folder = (folder or study.folder / "slurm").absolute()
+    study.drain(False)
+    ids = submit(job, request, _secret(study), folder)
+    console.print(f"{study.name}: {request.workers} workers in {len(ids)} jobs of Slurm:")
+    console.print(f"  {' '.join(ids)}", soft_wrap=True)
+    console.print(f"Output: {folder}; logs of the workers: {study.folder / 'logs'}", soft_wrap=True)
+    console.print(f"Watch:  tuneoff status {study.name} --watch", soft_wrap=True)
+    console.print(f"End:    tuneoff stop {study.name}", soft_wrap=True)
+    return 0
+
+
+def _until_done(study: Study, workers: Workers, stop: Stop) -> int:
+    """Follow workers until they have left; the exit code."""
+    from search.console import follow
+
+    follow(study, workers, stop)
     if stop.signal:
         console.print("Stopped. The same command goes on from here.")
         return 128 + stop.signal
     return 0
 
 
-def _places(workers: int | None, gpus: str | None, per_gpu: int) -> list[Seat]:
-    from search.launch import seats, usable_cores
+def _check_shared(study: Study) -> None:
+    """Make sure that the database can be reached from other machines."""
+    if study.database.url.get_backend_name() == "sqlite":
+        raise UserError(
+            f"{study.database} serves the workers of one machine only; for a cluster create the "
+            "study on Postgres: --storage postgresql://USER:PASSWORD@HOST/NAME"
+        )
 
-    return seats(usable_cores(), _gpus(gpus), workers, per_gpu)
+
+def _secret(study: Study) -> str:
+    """The storage URL with its password, for workers in other folders too; never print it."""
+    url = study.database.url
+    if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith("file:"):
+        url = url.set(database=str(Path(url.database).absolute()))
+    return url.render_as_string(hide_password=False)
 
 
 def _is_complete(study: Study) -> bool:

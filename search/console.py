@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from search.errors import SearchError, UserError
 from search.export import Exported
-from search.launch import Fleet
+from search.launch import Workers
 from search.progress import ArmStatus, Status, read_status, table
 from search.storage import Database
 from search.study import Study
@@ -26,11 +26,11 @@ POLL_SECONDS = 1.0
 LINE_SECONDS = 15.0
 
 
-def follow(study: Study, fleet: Fleet, stop: Callable[[], bool]) -> None:
+def follow(study: Study, workers: Workers, stop: Callable[[], bool]) -> None:
     """Show how a study goes until its workers have left; drain them when asked to stop.
 
     Raises:
-        UserError, SearchError: see ``Fleet.poll``.
+        UserError, SearchError: see ``Workers.poll``.
     """
     console = Console()
     bars = Progress(
@@ -46,13 +46,17 @@ def follow(study: Study, fleet: Fleet, stop: Callable[[], bool]) -> None:
     said, said_at = "", 0.0
     asked = False
     with bars:
-        while fleet.poll():
+        while True:
+            # Before the poll: a worker that leaves because we are to leave has not died.
             if stop() and not asked:
                 console.print("Stopping: workers checkpoint and leave (again to quit at once).")
-                fleet.drain()
+                workers.drain()
                 asked = True
-            for line in fleet.news():
+            at_work = workers.poll()
+            for line in workers.news():
                 console.print(line, soft_wrap=True, highlight=False, markup=False)
+            if not at_work:
+                break
             status = study.database.patiently(lambda: read_status(study))
             for arm in _begun(study, status):
                 if arm.name not in tasks:

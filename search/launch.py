@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -10,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from search.errors import SearchError, UserError
 
@@ -21,6 +23,27 @@ STEADY_SECONDS = 120.0
 BAD_INPUT = 2
 
 
+class Workers(Protocol):
+    """The workers of one study, wherever they run, as ``console.follow`` sees them."""
+
+    def poll(self) -> bool:
+        """Restart what died; True while any worker is at work or will be.
+
+        Raises:
+            UserError: a worker met bad input; the message is the worker's own.
+            SearchError: a worker keeps dying; the message names its log.
+        """
+        ...
+
+    def news(self) -> list[str]:
+        """One line for each thing that people should know of since the last call."""
+        ...
+
+    def drain(self) -> None:
+        """Ask every worker to checkpoint and leave."""
+        ...
+
+
 @dataclass(frozen=True)
 class Seat:
     """Where one worker runs.
@@ -29,21 +52,26 @@ class Seat:
         device: as the worker sees it: "cpu" or "cuda:0".
         threads: CPU threads for it to compute with.
         environment: what it is told besides: which GPU it sees.
+        cores: numbers of the CPU cores that it is kept to; empty for all.
     """
 
     device: str
     threads: int
     environment: Mapping[str, str] = field(default_factory=dict)
+    cores: tuple[int, ...] = ()
 
 
 def seats(
-    cores: int, gpus: Sequence[int], workers: int | None = None, per_gpu: int = 1
+    cores: Sequence[int], gpus: Sequence[str], workers: int | None = None, per_gpu: int = 1
 ) -> list[Seat]:
     """Share this machine among workers.
 
+    On the CPU each worker has cores of its own, neighbours by number, for as long as there is one
+    for each.
+
     Args:
-        cores: CPU cores to share out.
-        gpus: numbers of the GPUs to use; empty for the CPU alone.
+        cores: numbers of the CPU cores to share out, at least one.
+        gpus: the GPUs to use, as CUDA_VISIBLE_DEVICES names them; empty for the CPU alone.
         workers: on the CPU: how many (default: one a core).
         per_gpu: on GPUs: how many on each.
 
@@ -53,64 +81,141 @@ def seats(
     if per_gpu < 1 or (workers is not None and workers < 1):
         raise UserError("the number of workers must be at least 1")
     if gpus:
-        count = len(gpus) * per_gpu
-        threads = max(1, cores // count)
+        # Not kept to cores: which ones are near a card is not known here.
+        threads = max(1, len(cores) // (len(gpus) * per_gpu))
         return [
-            Seat("cuda:0", threads, {"CUDA_VISIBLE_DEVICES": str(gpu)})
+            Seat("cuda:0", threads, {"CUDA_VISIBLE_DEVICES": gpu})
             for gpu in gpus
             for _ in range(per_gpu)
         ]
-    count = workers or cores
-    return [Seat("cpu", max(1, cores // count))] * count
+    count = workers or len(cores)
+    if count > len(cores):
+        return [Seat("cpu", 1, cores=(cores[i % len(cores)],)) for i in range(count)]
+    bounds = [i * len(cores) // count for i in range(count + 1)]
+    shares = [tuple(cores[a:b]) for a, b in itertools.pairwise(bounds)]
+    return [Seat("cpu", len(share), cores=share) for share in shares]
 
 
-def usable_cores() -> int:
-    """The CPU cores that this process may use."""
+def usable_cores() -> list[int]:
+    """The numbers of the CPU cores that this process may use."""
     try:
-        return len(os.sched_getaffinity(0))
+        return sorted(os.sched_getaffinity(0))
     except AttributeError:
-        return os.cpu_count() or 1
+        return list(range(os.cpu_count() or 1))
+
+
+def choose_gpus(wanted: str | None, count: int, visible: str | None) -> list[str]:
+    """The GPUs to use, as CUDA_VISIBLE_DEVICES is to name them.
+
+    Args:
+        wanted: numbers as in "0,1", counted among those that this process sees; all (None too)
+            or none.
+        count: of the GPUs that this process sees.
+        visible: this process's own CUDA_VISIBLE_DEVICES: numbers or UUIDs; None if it is not set.
+
+    Raises:
+        UserError: ``wanted`` names none of them, or one twice.
+    """
+    names = [str(i) for i in range(count)] if visible is None else visible.split(",")[:count]
+    if wanted in (None, "all"):
+        return names
+    if wanted == "none":
+        return []
+    assert wanted is not None
+    try:
+        numbers = [int(part) for part in wanted.split(",")]
+    except ValueError:
+        raise UserError(f"--gpus {wanted}: write numbers, as in 0,1, or all or none") from None
+    if not all(0 <= number < len(names) for number in numbers):
+        raise UserError(f"--gpus {wanted}: this machine has {len(names)} GPUs; choose of them")
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"--gpus {wanted}: names a GPU twice; for several workers use --per-gpu")
+    return [names[number].strip() for number in numbers]
+
+
+@dataclass
+class Restarts:
+    """When a worker that died starts again, and when it is given up.
+
+    Attributes:
+        pauses: in seconds, after the first death in a row, the second...
+    """
+
+    pauses: Sequence[float] = BACKOFF_SECONDS
+    _starts: int = 0
+    _started: float = 0.0
+    _deaths: int = 0
+
+    def started(self) -> None:
+        """The worker starts now."""
+        self._starts += 1
+        self._started = time.monotonic()
+
+    def died(self, why: str, log: Path, code: int | None = None) -> float:
+        """It died; how many seconds to wait before it starts again.
+
+        Args:
+            why: for people, in one line.
+            log: where they read more.
+            code: its exit code, where it had one.
+
+        Raises:
+            UserError: it met bad input.
+            SearchError: it has died too often in a row.
+        """
+        # Later, what looks like bad input may be a database that is away for a moment.
+        if code == BAD_INPUT and self._starts == 1:
+            raise UserError(why)
+        if time.monotonic() - self._started > STEADY_SECONDS:
+            self._deaths = 0
+        if self._deaths == len(self.pauses):
+            raise SearchError(f"a worker died {self._deaths + 1} times in a row ({why}); see {log}")
+        self._deaths += 1
+        return self.pauses[self._deaths - 1]
 
 
 @dataclass
 class _Member:
     seat: Seat
     log: Path
+    restarts: Restarts
     begin: int = 0  # where in the log its present life begins
-    starts: int = 0
     process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    deaths: int = 0
     wake: float = 0.0
     finished: bool = False
 
 
 class Fleet:
-    """The workers of one study on this machine.
+    """The workers of one study on this machine (see ``Workers``).
 
     Use as a context manager: leaving it ends every process.
     """
 
     def __init__(
-        self, command: Sequence[str], storage: str, seats: Sequence[Seat], logs: Path
+        self,
+        command: Sequence[str],
+        storage: str,
+        seats: Sequence[Seat],
+        logs: Path,
+        label: str = "worker",
+        pauses: Sequence[float] = BACKOFF_SECONDS,
     ) -> None:
         """
         Args:
             command: what follows ``tuneoff worker``; device and threads are added.
             storage: URL, passed in the environment, because it may hold a password.
-            logs: folder for one log file a worker.
+            logs: folder for one log file a worker: LABEL-0.log, LABEL-1.log...
+            pauses: see ``Restarts``.
 
         Raises:
             UserError: the folder cannot be made.
         """
         self._command, self._storage = list(command), storage
-        try:
-            logs.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{logs}: cannot be made ({error.strerror}); choose another --work"
-            ) from None
-        self._members = [_Member(seat, logs / f"worker-{i}.log") for i, seat in enumerate(seats)]
+        make_logs(logs)
+        self._members = [
+            _Member(seat, logs / f"{label}-{i}.log", Restarts(pauses))
+            for i, seat in enumerate(seats)
+        ]
         self._draining = False
         self._news: list[str] = []
 
@@ -131,23 +236,18 @@ class Fleet:
                     member.process.wait()
 
     def poll(self) -> bool:
-        """Restart what died; True while any worker is at work or will be.
-
-        Raises:
-            UserError: a worker met bad input; the message is the worker's own.
-            SearchError: a worker keeps dying; the message names its log.
-        """
+        """See ``Workers.poll``."""
         for member in self._members:
             self._tend(member)
         return any(not member.finished for member in self._members)
 
     def news(self) -> list[str]:
-        """One line for each worker that died since the last call."""
+        """See ``Workers.news``: workers that died."""
         news, self._news = self._news, []
         return news
 
     def drain(self) -> None:
-        """Ask every worker to checkpoint and leave."""
+        """See ``Workers.drain``."""
         self._draining = True
         for member in self._members:
             if member.process is not None and member.process.poll() is None:
@@ -155,29 +255,16 @@ class Fleet:
 
     def _start(self, member: _Member) -> None:
         seat = member.seat
-        threads = str(seat.threads)
-        environment = {
-            **os.environ,
-            "TUNEOFF_STORAGE": self._storage,
-            "OMP_NUM_THREADS": threads,
-            **seat.environment,
-        }
-        command = [sys.executable, "-m", "search", "worker", *self._command]
-        command += ["--device", seat.device, "--threads", threads, "--parent", str(os.getpid())]
-        output: IO[bytes]
         with member.log.open("ab") as output:
             member.begin = output.seek(0, os.SEEK_END)
-            # A group of its own: Ctrl-C reaches the launcher, which drains the workers once.
-            member.process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
+            member.process = start_worker(
+                self._command, self._storage, seat.device, seat.threads, output, seat.environment
             )
-        member.started = time.monotonic()
-        member.starts += 1
+        if seat.cores:
+            # It may be gone already, or the container may forbid it: it works without, too.
+            with contextlib.suppress(AttributeError, OSError):
+                os.sched_setaffinity(member.process.pid, seat.cores)
+        member.restarts.started()
 
     def _tend(self, member: _Member) -> None:
         if member.finished:
@@ -195,26 +282,64 @@ class Fleet:
         if code == 0 or self._draining:
             member.finished = True
             return
-        why = _why(member, code)
-        # Later, what looks like bad input may be a database that is away for a moment.
-        if code == BAD_INPUT and member.starts == 1:
-            raise UserError(why)
-        if time.monotonic() - member.started > STEADY_SECONDS:
-            member.deaths = 0
-        if member.deaths == len(BACKOFF_SECONDS):
-            raise SearchError(
-                f"a worker died {member.deaths + 1} times in a row ({why}); see {member.log}"
-            )
-        pause = BACKOFF_SECONDS[member.deaths]
+        why = last_words(member.log, member.begin, code)
+        pause = member.restarts.died(why, member.log, code)
         self._news.append(f"a worker died ({why}) and starts again in {pause:.0f} s")
         member.wake = time.monotonic() + pause
-        member.deaths += 1
 
 
-def _why(member: _Member, code: int) -> str:
+def make_logs(folder: Path) -> None:
+    """Make the folder of the workers' logs (UserError if that cannot be)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be made ({error.strerror}); choose another --work"
+        ) from None
+
+
+def start_worker(
+    command: Sequence[str],
+    storage: str,
+    device: str,
+    threads: int,
+    output: IO[bytes],
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start ``tuneoff worker`` as a child that leaves when this process is gone.
+
+    Args:
+        command: what follows ``tuneoff worker``; device and threads are added.
+        storage: URL, passed in the environment, because it may hold a password.
+        output: the file for what it prints.
+        environment: on top of this process's own.
+        folder: to work in; ours unless given.
+    """
+    words = [sys.executable, "-m", "search", "worker", *command]
+    words += ["--device", device, "--threads", str(threads), "--parent", str(os.getpid())]
+    # A group of its own: Ctrl-C reaches the launcher, which drains the workers once.
+    return subprocess.Popen(
+        words,
+        cwd=folder,
+        env={
+            **os.environ,
+            "TUNEOFF_STORAGE": storage,
+            "OMP_NUM_THREADS": str(threads),
+            **environment,
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+
+
+def last_words(log: Path, begin: int, code: int) -> str:
+    """Why a worker ended: its signal, or the last line of its log after the byte ``begin``."""
     if code < 0:
         return f"signal {-code}"
-    with member.log.open("rb") as file:
-        file.seek(max(member.begin, member.log.stat().st_size - 4096))
+    with log.open("rb") as file:
+        file.seek(max(begin, log.stat().st_size - 4096))
         lines = file.read().decode(errors="replace").strip().splitlines()
     return lines[-1].removeprefix("Error: ") if lines else f"exit code {code}, no output"

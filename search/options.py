@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from search.errors import UserError
 from search.storage import DEFAULT_URL, open_database
 from search.study import open_study
 
@@ -69,8 +71,64 @@ def workers_options(command: F) -> F:
         "--gpus", metavar="0,1", help="GPUs to use: numbers, all or none. [default: all]"
     )(command)
     return click.option(
-        "--workers", type=click.IntRange(1), help="Workers on the CPU. [default: one a core]"
+        "--workers",
+        type=click.IntRange(1),
+        help="Workers on the CPU, or on a cluster. [default: one a core]",
     )(command)
+
+
+PLACES = ("here", "ray", "slurm")
+ONLY: Mapping[str, tuple[str, ...]] = {
+    "gpus": ("here", "ray"),
+    "cpus": ("ray", "slurm"),
+    "address": ("ray",),
+    "partition": ("slurm",),
+    "time": ("slurm",),
+    "gpus_per_node": ("slurm",),
+    "slurm": ("slurm",),
+    "folder": ("slurm",),
+}
+"""Options of ``launch`` that belong to some of PLACES only."""
+
+
+def place_options(command: F) -> F:
+    """``--on``, and what the places other than this machine need to know."""
+    for option in reversed(
+        (
+            click.option(
+                "--on", type=click.Choice(PLACES), default="here", show_default=True,
+                help="This machine, a Ray cluster, or a Slurm cluster.",
+            ),
+            click.option("--cpus", type=click.IntRange(1), default=1, show_default=True,
+                         help="Ray, Slurm: CPU cores for each worker."),
+            click.option("--address", metavar="HOST:PORT",
+                         help="Ray: the cluster, or auto, or local for one of our own. "
+                         "[default: RAY_ADDRESS, else auto]"),
+            click.option("--partition", metavar="NAME", help="Slurm: where to run."),
+            click.option("--time", type=click.IntRange(5), default=240, show_default=True,
+                         metavar="MINUTES",
+                         help="Slurm: a job's limit. It goes on in another turn when it is over."),
+            click.option("--gpus-per-node", type=click.IntRange(0), default=0, show_default=True,
+                         metavar="N", help="Slurm: GPUs of each job."),
+            click.option("--slurm", multiple=True, metavar="KEY=VALUE",
+                         help="Slurm: anything else for sbatch: --slurm account=lab"),
+            click.option("--folder", type=click.Path(path_type=Path, file_okay=False),
+                         help="Slurm: for scripts and output. [default: in --work]"),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def check_place(place: str) -> None:
+    """Make sure that every option that was given belongs to the place (UserError otherwise)."""
+    context = click.get_current_context()
+    for name, places in ONLY.items():
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and place not in places:
+            option = f"--{name.replace('_', '-')}"
+            wanted = " or ".join(f"--on {place}" for place in places)
+            raise UserError(f"{option} goes with {wanted}, not with --on {place}; leave it out")
 
 
 study_argument = click.argument("study_file", type=click.Path(path_type=Path))

@@ -16,9 +16,15 @@ class Stop:
         signal: the number of the signal that came; 0 before.
     """
 
-    def __init__(self, parent: int | None = None) -> None:
-        """``parent``: also stop when this is no longer our parent process."""
+    def __init__(self, parent: int | None = None, patient: bool = False) -> None:
+        """
+        Args:
+            parent: also stop when this is no longer our parent process.
+            patient: further signals change nothing. Slurm sends the same wish to a launcher and
+                to its workers, and in several signals; it kills those that take too long itself.
+        """
         self.signal = 0
+        self._patient = patient
         self._parent = parent
         self._before: dict[int, Any] = {}
 
@@ -38,6 +44,8 @@ class Stop:
 
     def _heard(self, number: int, _: FrameType | None) -> None:
         if self.signal:
+            if self._patient:
+                return
             if sys.stdout.isatty():
                 os.write(sys.stdout.fileno(), b"\x1b[?25h")  # progress bars hide the cursor
             os._exit(128 + number)
