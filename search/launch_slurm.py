@@ -7,9 +7,11 @@ checkpoint and leave within a batch, and the job goes back to the queue, to go o
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
@@ -124,7 +126,10 @@ def submit(job: Job, request: Request, storage: str, folder: Path) -> list[str]:
         raise UserError(
             f"{folder}: cannot be made ({error.strerror}); choose another --folder"
         ) from None
-    executor = submitit.SlurmExecutor(folder, max_num_timeout=OFTEN)
+    # Until Python listens, SIGTERM is to end nothing: Slurm would take the job for finished, and
+    # when it is preempted not put it back into the queue.
+    python = shlex.join(["bash", "-c", 'trap "" TERM; exec "$@"', "tuneoff", sys.executable])
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=OFTEN, python=python)
     executor.update_parameters(**parameters(request))
     # Slurm gives each job the environment that it was submitted from, on every requeue too.
     try:
@@ -179,7 +184,7 @@ def parse_options(words: Sequence[str]) -> dict[str, str]:
         "cpus-per-task": "--cpus",
         "gpus-per-node": "--gpus-per-node",
     }
-    fixed = ("signal", "requeue", "no-requeue", "output", "error", "open-mode", "export", "ntasks")
+    fixed = "signal requeue no-requeue output error open-mode export nodes ntasks ntasks-per-node"
     found = {}
     for word in words:
         key, equals, value = word.removeprefix("--").partition("=")
@@ -188,7 +193,7 @@ def parse_options(words: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--slurm {word!r}: write KEY=VALUE, as in --slurm account=lab")
         if name in ours:
             raise UserError(f"--slurm {word}: use {ours[name]} for that")
-        if name in fixed:
+        if name in fixed.split():
             raise UserError(f"--slurm {word}: tuneoff sets {name} itself; leave it out")
         found[name] = value
     return found

@@ -159,10 +159,12 @@ class Tuneoff:
         self._started.append(Running(process))
         return self._started[-1]
 
-    def __call__(self, *args: object, code: int = 0, **environment: str) -> Running:
-        """Run it to its end, which must come with this exit code."""
+    def __call__(
+        self, *args: object, code: int = 0, limit: float = 120, **environment: str
+    ) -> Running:
+        """Run it to its end, which must come with this exit code, and within so many seconds."""
         running = self.start(*args, **environment)
-        found = running.wait()
+        found = running.wait(limit)
         assert found == code, f"exit code {found}, not {code}:\n{running.text}"
         return running
 
