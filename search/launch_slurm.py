@@ -189,7 +189,7 @@ def parse_options(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         key, equals, value = word.removeprefix("--").partition("=")
         name = key.replace("_", "-")
-        if not (name and equals and value) or not value.isprintable():
+        if not (name and equals and value) or not word.isprintable():
             raise UserError(f"--slurm {word!r}: write KEY=VALUE, as in --slurm account=lab")
         if name in ours:
             raise UserError(f"--slurm {word}: use {ours[name]} for that")
