@@ -728,8 +728,9 @@ def _launch_on_slurm(
     folder = (folder or study.folder / "slurm").absolute()
     study.drain(False)
     ids = submit(job, request, _secret(study), folder)
-    console.print(f"{study.name}: {request.workers} workers in {len(ids)} jobs of Slurm:")
-    console.print(f"  {' '.join(ids)}", soft_wrap=True)
+    number = ids[0].partition("_")[0]
+    jobs = f"jobs {number}_[0-{len(ids) - 1}]" if len(ids) > 1 else f"job {number}"
+    console.print(f"{study.name}: {request.workers} workers in Slurm's {jobs}", markup=False)
     console.print(f"Output: {folder}; logs of the workers: {study.folder / 'logs'}", soft_wrap=True)
     console.print(f"Watch:  tuneoff status {study.name} --watch", soft_wrap=True)
     console.print(f"End:    tuneoff stop {study.name}", soft_wrap=True)

@@ -107,7 +107,7 @@ class Errand:
     Attributes:
         command: what follows ``tuneoff worker``.
         storage: URL; it may hold a password, so it is on no command line and in no printed form.
-        folder: to work in, as the launcher does: paths of a study file may be relative to it.
+        folder: the launcher's, to work in where it is there: a study's data.path may be relative.
         log: the file for what the worker prints, in a folder that is there on every node.
     """
 
@@ -139,13 +139,13 @@ class _Actor:
     def run(self) -> Left:
         """Run the worker to its end; Ray calls this again elsewhere if the node is lost."""
         errand = self._errand
-        for folder in (errand.folder, errand.log.parent):
-            if not folder.is_dir():
-                return Left(
-                    BAD_INPUT,
-                    f"node {socket.gethostname()} has no folder {folder}; start from a folder, "
-                    "and give a --work, that every node shares",
-                )
+        if not errand.log.parent.is_dir():
+            # Checkpoints that one node alone sees are lost with it.
+            return Left(
+                BAD_INPUT,
+                f"node {socket.gethostname()} has no folder {errand.log.parent}; choose a --work "
+                "that every node shares",
+            )
         with errand.log.open("ab") as output:
             begin = output.seek(0, os.SEEK_END)
             with self._lock:
@@ -159,7 +159,7 @@ class _Actor:
                     errand.share.cpus,
                     output,
                     {},
-                    errand.folder,
+                    errand.folder if errand.folder.is_dir() else None,
                 )
         code = self._process.wait()
         return Left(code, last_words(errand.log, begin, code) if code else "")

@@ -219,7 +219,8 @@ def requeue(number: str) -> None:
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip()
         raise SearchError(
-            f"job {number} was stopped and could not be requeued ({said}); submit it again"
+            f"job {number} was stopped and could not be requeued ({said}); submit it again "
+            "unless it was cancelled"
         ) from None
 
 

@@ -73,7 +73,7 @@ def workers_options(command: F) -> F:
     return click.option(
         "--workers",
         type=click.IntRange(1),
-        help="Workers on the CPU, or on a cluster. [default: one a core]",
+        help="Workers on the CPU. [default: one a core]",
     )(command)
 
 
@@ -97,7 +97,7 @@ def place_options(command: F) -> F:
         (
             click.option(
                 "--on", type=click.Choice(PLACES), default="here", show_default=True,
-                help="This machine, a Ray cluster, or a Slurm cluster.",
+                help="This machine, or a Ray or Slurm cluster, where --workers says how many.",
             ),
             click.option("--cpus", type=click.IntRange(1), default=1, show_default=True,
                          help="Ray, Slurm: CPU cores for each worker."),

@@ -65,9 +65,9 @@ def slurmd(state: Path, words: list[str]) -> int:
     job, output, folder = words
     number, _, task = job.partition("_")
     environment = json.loads((state / f"{number}.environment").read_text())
-    environment |= {"SLURM_JOB_ID": str(1000 + int(task or 0)), "SLURM_NTASKS": "1"}
-    environment["SLURM_JOB_NODELIST"] = "localhost"
+    environment |= {"SLURM_JOB_ID": number, "SLURM_NTASKS": "1", "SLURM_JOB_NODELIST": "here"}
     if task:
+        environment["SLURM_JOB_ID"] = str(1000 + int(task))  # each job of an array has its own
         environment |= {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": task}
     runs = 0
     while True:
@@ -106,18 +106,15 @@ def wait(process: subprocess.Popen[bytes], state: Path) -> int:
 
 def srun(state: Path, words: list[str]) -> int:
     """Become a job's step."""
+    job = os.environ["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     while words and words[0].startswith("-"):
         option = words.pop(0)
         if option in ("--output", "--error"):
-            number = os.environ.get("SLURM_ARRAY_JOB_ID")
-            task = os.environ.get("SLURM_ARRAY_TASK_ID")
-            name = words.pop(0).replace("%A_%a", f"{number}_{task}").replace("%t", "0")
-            name = name.replace("%j", os.environ["SLURM_JOB_ID"])
+            name = words.pop(0).replace("%A_%a", job).replace("%j", job).replace("%t", "0")
             file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(file, 1 if option == "--output" else 2)
-    job = "_".join(
-        filter(None, (os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")))
-    )
     (state / f"{job}.pid").write_text(str(os.getpid()))
     os.environ |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     os.execvp(words[0], words)

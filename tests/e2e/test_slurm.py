@@ -75,7 +75,7 @@ def test_a_study_survives_time_limits_and_preemption(
 ) -> None:
     said = submit(created, cluster, "--workers", "2", "--partition", "long", "--time", "30",
                   "--slurm", "account=lab", "--slurm", "mem-per-cpu=2G")  # fmt: skip
-    assert "101_0 101_1" in said.text
+    assert "2 workers in Slurm's jobs 101_[0-1]" in said.text
     assert "tuneoff status digits --watch" in said.text
     assert "tuneoff stop digits" in said.text
     script = cluster.script("101")
