@@ -6,11 +6,10 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -35,7 +34,6 @@ from trainer.contract import Recipe, Task
 from trainer.errors import DataError, ModelError, TrainerError
 
 if TYPE_CHECKING:
-    from search.launch import Seat, Workers
     from trainer.torch_trainer import TorchTrainer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -127,16 +125,18 @@ def run(
     Example:
       tuneoff run studies/digits.toml --set seed=1
     """
+    from search import launcher
+
     started = time.monotonic()
     spec = read_study_file(study_file, changes)
-    places = _places(workers, gpus, per_gpu)
+    places = launcher.places(workers, gpus, per_gpu)
     task = preflight(spec, _check(work))
     database = open_database(storage, create=True)
     study = create_study(database, spec, task, work)
     if _is_complete(study):
         console.print(f"{study.name} is complete: nothing left to train.")
     else:
-        if code := _launch(study, places, promote=True):
+        if code := launcher.launch_here(study, places, promote=True):
             return code
         if study.is_draining():
             console.print("Drained by `tuneoff stop`. The same command goes on from here.")
@@ -233,9 +233,14 @@ def launch(
     per_gpu: int,
     on: str,
     cpus: int,
+    address: str | None,
+    partition: str | None,
+    time: int,
+    gpus_per_node: int,
+    slurm: tuple[str, ...],
+    folder: Path | None,
     promote: bool,
     job: str | None,
-    **place: Any,
 ) -> int:
     """Workers on every GPU (or core) of this machine, or on a cluster; restarted when they die.
 
@@ -251,14 +256,29 @@ def launch(
       tuneoff launch digits --on ray --workers 16 --per-gpu 2
       tuneoff launch digits --on slurm --workers 8 --gpus-per-node 4 --partition gpu --time 240
     """
+    from search import launcher
+
     if job is not None:
-        return _launch_in_job(study, job, _places(workers, gpus, per_gpu), cpus, promote)
+        seats = launcher.places(workers, gpus, per_gpu)
+        return launcher.launch_in_job(study, promote, job, seats, cpus)
     options.check_place(on)
     if on == "here":
-        return _launch(study, _places(workers, gpus, per_gpu), promote)
+        return launcher.launch_here(study, launcher.places(workers, gpus, per_gpu), promote)
     if on == "ray":
-        return _launch_on_ray(study, workers, gpus, per_gpu, cpus, promote, place["address"])
-    return _launch_on_slurm(study, workers, per_gpu, cpus, promote, **place)
+        return launcher.launch_on_ray(study, promote, workers, gpus, per_gpu, cpus, address)
+    from search.launch_slurm import Request, parse_options
+
+    request = Request(
+        workers=workers or max(1, gpus_per_node * per_gpu),
+        gpus=gpus_per_node,
+        per_gpu=per_gpu,
+        cpus=cpus,
+        minutes=time,
+        partition=partition,
+        others=parse_options(slurm),
+    )
+    launcher.launch_on_slurm(study, promote, request, folder, main)
+    return 0
 
 
 @cli.command(
@@ -355,6 +375,7 @@ def promote(
     Example:
       tuneoff promote digits
     """
+    from search import launcher
     from search.progress import is_searched
     from search.promote import enqueue_full
 
@@ -367,7 +388,7 @@ def promote(
     console.print(f"{study.name}: {added} configurations enqueued for full training.")
     if enqueue_only or _is_complete(study):
         return 0
-    return _launch(study, _places(workers, gpus, per_gpu), promote=True)
+    return launcher.launch_here(study, launcher.places(workers, gpus, per_gpu), promote=True)
 
 
 @cli.command()
@@ -626,143 +647,6 @@ def _check(work: Path) -> Callable[[Recipe], Task]:
     from trainer.torch_trainer import TorchTrainer
 
     return TorchTrainer("cpu", cache=work / "cache", progress=decoding_progress(console)).check
-
-
-def _places(workers: int | None, gpus: str | None, per_gpu: int) -> list[Seat]:
-    import torch
-
-    from search.launch import choose_gpus, seats, usable_cores
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    chosen = choose_gpus(gpus, torch.cuda.device_count(), visible)
-    return seats(usable_cores(), chosen, workers, per_gpu)
-
-
-def _launch(study: Study, places: Sequence[Seat], promote: bool) -> int:
-    """Run workers on this machine until they are done, or until a signal; the exit code."""
-    from search.launch import Fleet
-
-    logs = study.folder / "logs"
-    command = [study.name, "--work", str(study.work)] + ["--promote"] * promote
-    # Machines may share the folder.
-    fleet = Fleet(command, _secret(study), places, logs, label=socket.gethostname())
-    study.drain(False)
-    # Stop first: a signal that comes while workers start must drain them too.
-    with Stop() as stop, fleet:
-        console.print(f"{study.name}: {len(places)} workers; logs in {logs}")
-        return _until_done(study, fleet, stop)
-
-
-def _launch_in_job(study: Study, job: str, places: Sequence[Seat], cpus: int, promote: bool) -> int:
-    """What a job of ``_launch_on_slurm`` does on its node."""
-    from search.launch import Fleet
-    from search.launch_slurm import is_requeued_after, requeue
-
-    command = [study.name, "--work", str(study.work)] + ["--promote"] * promote
-    # Slurm keeps a job to its cores, so its workers need not be kept to theirs.
-    places = [replace(place, threads=cpus, cores=()) for place in places]
-    fleet = Fleet(command, _secret(study), places, study.folder / "logs", label=f"slurm-{job}")
-    with Stop(patient=True) as stop, fleet:
-        code = _until_done(study, fleet, stop)
-    if is_requeued_after(stop.signal):
-        requeue(job)
-    return code
-
-
-def _launch_on_ray(
-    study: Study,
-    workers: int | None,
-    gpus: str | None,
-    per_gpu: int,
-    cpus: int,
-    promote: bool,
-    address: str | None,
-) -> int:
-    from search import launch_ray
-
-    if gpus not in (None, "all", "none"):
-        raise UserError(f"--gpus {gpus}: Ray chooses the GPUs itself; write all or none")
-    command = [study.name, "--work", str(study.work.absolute())] + ["--promote"] * promote
-    with launch_ray.connected(address):
-        if not launch_ray.serves_one_machine():
-            _check_shared(study)
-        share = launch_ray.Share.of(cpus, per_gpu, gpus != "none" and launch_ray.has_gpus())
-        logs = study.folder.absolute() / "logs"
-        fleet = launch_ray.RayFleet(command, _secret(study), logs, share, workers)
-        study.drain(False)
-        with Stop() as stop, fleet:
-            console.print(
-                f"{study.name}: {len(fleet)} workers with {share} each; logs in {logs}",
-                soft_wrap=True,
-            )
-            return _until_done(study, fleet, stop)
-
-
-def _launch_on_slurm(
-    study: Study,
-    workers: int | None,
-    per_gpu: int,
-    cpus: int,
-    promote: bool,
-    *,
-    partition: str | None,
-    time: int,
-    gpus_per_node: int,
-    slurm: Sequence[str],
-    folder: Path | None,
-    address: None,
-) -> int:
-    from search.launch_slurm import Job, Request, parse_options, submit
-
-    _check_shared(study)
-    each = max(1, gpus_per_node * per_gpu)
-    request = Request(
-        workers or each, gpus_per_node, per_gpu, cpus, time, partition, parse_options(slurm)
-    )
-    command = ["launch", study.name, "--work", str(study.work.absolute()), "--cpus", str(cpus)]
-    if gpus_per_node:
-        command += ["--gpus", ",".join(map(str, range(gpus_per_node))), "--per-gpu", str(per_gpu)]
-    else:
-        command += ["--gpus", "none", "--workers", "1"]
-    job = Job(main, (*command, *["--promote"] * promote))
-    folder = (folder or study.folder / "slurm").absolute()
-    study.drain(False)
-    ids = submit(job, request, _secret(study), folder)
-    number = ids[0].partition("_")[0]
-    jobs = f"jobs {number}_[0-{len(ids) - 1}]" if len(ids) > 1 else f"job {number}"
-    console.print(f"{study.name}: {request.workers} workers in Slurm's {jobs}", markup=False)
-    console.print(f"Output: {folder}; logs of the workers: {study.folder / 'logs'}", soft_wrap=True)
-    console.print(f"Watch:  tuneoff status {study.name} --watch", soft_wrap=True)
-    console.print(f"End:    tuneoff stop {study.name}", soft_wrap=True)
-    return 0
-
-
-def _until_done(study: Study, workers: Workers, stop: Stop) -> int:
-    """Follow workers until they have left; the exit code."""
-    from search.console import follow
-
-    follow(study, workers, stop)
-    if stop.signal:
-        console.print("Stopped. The same command goes on from here.")
-        return 128 + stop.signal
-    return 0
-
-
-def _check_shared(study: Study) -> None:
-    """Make sure that the database can be reached from other machines."""
-    if study.database.url.get_backend_name() == "sqlite":
-        raise UserError(
-            f"{study.database} serves the workers of one machine only; for a cluster create the "
-            "study on Postgres: --storage postgresql://USER:PASSWORD@HOST/NAME"
-        )
-
-
-def _secret(study: Study) -> str:
-    """The storage URL with its password, for workers in other folders too; never print it."""
-    url = study.database.url
-    if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith("file:"):
-        url = url.set(database=str(Path(url.database).absolute()))
-    return url.render_as_string(hide_password=False)
 
 
 def _is_complete(study: Study) -> bool:

@@ -122,7 +122,8 @@ class _Actor:
     """A worker's life on its node: a ``tuneoff worker`` process and its log.
 
     A process of its own, because signals reach only the main thread of one, which here is Ray's.
-    If this actor dies, the process notices that its parent is gone, checkpoints and leaves.
+    When this actor dies, Ray kills the process too; where it does not, the process notices that
+    its parent is gone, checkpoints and leaves.
     """
 
     def __init__(self, errand: Errand) -> None:
@@ -216,7 +217,7 @@ class RayFleet:
         make_logs(logs)
         self._ray = ray
         self._share = share
-        count = workers or _room(ray.nodes(), share)
+        count = workers or room(ray.nodes(), share)
         if count < 1:
             raise UserError(
                 f"no node of the Ray cluster has the {share} that a worker takes; change --cpus "
@@ -353,7 +354,6 @@ class RayFleet:
     def _finish(self, member: _Member) -> None:
         member.finished = True
         if member.actor is not None:
-            # Should its process live on, it notices that it is alone, checkpoints and leaves.
             self._ray.kill(member.actor)
             member.actor = None
 
@@ -389,14 +389,16 @@ def has_gpus() -> bool:
     return bool(ray.cluster_resources().get("GPU", 0))
 
 
-def _room(nodes: Sequence[dict[str, Any]], share: Share) -> int:
+def room(nodes: Sequence[dict[str, Any]], share: Share) -> int:
     """How many workers fit on these nodes when nobody else is there."""
     count = 0
     for node in nodes:
         if node["Alive"]:
-            fit = [node["Resources"].get("CPU", 0) // share.cpus]
-            fit += [node["Resources"].get("GPU", 0) // share.gpus] * bool(share.gpus)
-            count += int(min(fit))
+            there = node["Resources"]
+            fit = there.get("CPU", 0) / share.cpus
+            if share.gpus:
+                fit = min(fit, there.get("GPU", 0) / share.gpus)
+            count += math.floor(fit)
     return count
 
 

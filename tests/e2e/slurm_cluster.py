@@ -32,6 +32,13 @@ def main() -> int:
     )
 
 
+def note(file: Path, fact: str) -> None:
+    """Write a fact down whole."""
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    part.write_text(fact)
+    part.replace(file)
+
+
 def sbatch(state: Path, words: list[str]) -> int:
     """Take a script, and have each job of its array run."""
     script = Path(words[0]).read_text()
@@ -48,7 +55,7 @@ def sbatch(state: Path, words: list[str]) -> int:
     for task in [None] if last is None else range(last + 1):
         job = str(number) if task is None else f"{number}_{task}"
         output = shlex.split(wanted["output"])[0].replace("%A_%a", job).replace("%j", job)
-        (state / f"{job}.state").write_text("PENDING")
+        note(state / f"{job}.state", "PENDING")
         subprocess.Popen(
             [str(Path(sys.argv[0]).with_name("slurmd")), job, output, str(Path.cwd())],
             stdin=subprocess.DEVNULL,
@@ -71,8 +78,8 @@ def slurmd(state: Path, words: list[str]) -> int:
         environment |= {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": task}
     runs = 0
     while True:
-        (state / f"{job}.state").write_text("RUNNING")
-        (state / f"{job}.runs").write_text(str(runs := runs + 1))
+        note(state / f"{job}.state", "RUNNING")
+        note(state / f"{job}.runs", str(runs := runs + 1))
         with Path(output).open("ab") as file:
             process = subprocess.Popen(
                 ["bash", str(state / f"{number}.sh")],
@@ -86,7 +93,7 @@ def slurmd(state: Path, words: list[str]) -> int:
         if (state / f"{job}.state").read_text() != "REQUEUED":
             break
     if (state / f"{job}.state").read_text() != "CANCELLED":
-        (state / f"{job}.state").write_text(f"ENDED {code}")
+        note(state / f"{job}.state", f"ENDED {code}")
     return 0
 
 
@@ -115,7 +122,7 @@ def srun(state: Path, words: list[str]) -> int:
             name = words.pop(0).replace("%A_%a", job).replace("%j", job).replace("%t", "0")
             file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(file, 1 if option == "--output" else 2)
-    (state / f"{job}.pid").write_text(str(os.getpid()))
+    note(state / f"{job}.pid", str(os.getpid()))
     os.environ |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     os.execvp(words[0], words)
 
@@ -128,7 +135,7 @@ def scontrol(state: Path, words: list[str]) -> int:
     if file.read_text() != "RUNNING":
         print(f"slurm_requeue error: {job}: Job is not running", file=sys.stderr)
         return 1
-    file.write_text("REQUEUED")
+    note(file, "REQUEUED")
     return 0
 
 
@@ -177,7 +184,7 @@ class Cluster:
 
     def cancel(self, job: str) -> None:
         """``scancel``."""
-        (self.state / f"{job}.state").write_text("CANCELLED")
+        note(self.state / f"{job}.state", "CANCELLED")
         self.signal(job, signal.SIGTERM)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import UserError
-from search.launch_ray import Errand, Share, connected
+from search.launch_ray import Errand, Share, connected, room
 
 
 @pytest.mark.parametrize("per_gpu", [1, 2, 3, 6, 7, 9, 13])
@@ -37,3 +37,16 @@ def test_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r'pip install "tuneoff\[ray\]"'), connected("local"):
         pass
+
+
+def test_room_for_workers() -> None:
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}},
+        {"Alive": True, "Resources": {"CPU": 3.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+    ]
+    assert room(nodes, Share(1, 0.0)) == 11
+    assert room(nodes, Share(3, 0.0)) == 3
+    assert room(nodes, Share(1, 0.5)) == 4
+    assert room(nodes, Share(1, 0.1)) == 8
+    assert room(nodes, Share(9, 0.0)) == 0
