@@ -480,6 +480,25 @@ class TestStudy:
         assert str(file) in line
         assert "--work" in line
 
+    @pytest.mark.parametrize(
+        ("words", "needle"),
+        [
+            (("--partition", "gpu"), "--partition goes with --on slurm, not with --on here"),
+            (("--cpus", "2"), "--cpus goes with --on ray or --on slurm, not with --on here"),
+            (("--on", "ray", "--time", "30"), "--time goes with --on slurm, not with --on ray"),
+            (("--on", "slurm", "--gpus", "0"), "--gpus goes with --on here or --on ray, not"),
+            (("--on", "slurm", "--address", "auto"), "--address goes with --on ray, not"),
+            (("--on", "slurm", "--slurm", "account"), "--slurm 'account': write KEY=VALUE"),
+            (("--on", "slurm"), "--storage postgresql://"),
+            (("--on", "moon"), "'moon' is not one of 'here', 'ray', 'slurm'"),
+        ],
+        ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+    )
+    def test_launch_elsewhere(
+        self, words: tuple[str, ...], needle: str, finished: Any, refused: Callable[..., str]
+    ) -> None:
+        assert needle in refused("launch", "digits", *words, on=finished)
+
     def test_export_into_no_folder(self, finished: Any, refused: Callable[..., str]) -> None:
         line = refused("export", "digits", "-o", finished.folder / "no" / "x.toml", on=finished)
         assert "cannot be written" in line
