@@ -65,8 +65,6 @@ def connected(address: str | None) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS") or "auto"
     # A study's cluster reports to nobody, and asks nothing on the terminal.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray is to hide the GPUs from workers that have none of them, as it does by default now.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     own: dict[str, Any] = {}
     if address == "local":
         own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
