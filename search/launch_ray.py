@@ -106,7 +106,9 @@ class Errand:
         command: what follows ``tuneoff worker``.
         storage: URL; it may hold a password, so it is on no command line and in no printed form.
         folder: the launcher's, to work in where it is there: a study's data.path may be relative.
-        log: the file for what the worker prints, in a folder that is there on every node.
+        log: the file for what the worker prints.
+        shared: must the folder of the logs be there on every node? Not if checkpoints go to an
+            artifact store: then each node makes its own.
     """
 
     command: Sequence[str]
@@ -114,6 +116,7 @@ class Errand:
     folder: Path
     log: Path
     share: Share
+    shared: bool
 
 
 class _Actor:
@@ -138,12 +141,14 @@ class _Actor:
     def run(self) -> Left:
         """Run the worker to its end; Ray calls this again elsewhere if the node is lost."""
         errand = self._errand
-        if not errand.log.parent.is_dir():
+        if not errand.shared:
+            errand.log.parent.mkdir(parents=True, exist_ok=True)
+        elif not errand.log.parent.is_dir():
             # Checkpoints that one node alone sees are lost with it.
             return Left(
                 BAD_INPUT,
                 f"node {socket.gethostname()} has no folder {errand.log.parent}; choose a --work "
-                "that every node shares",
+                "that every node shares, or give the study [workers] artifacts",
             )
         with errand.log.open("ab") as output:
             begin = output.seek(0, os.SEEK_END)
@@ -199,13 +204,15 @@ class RayFleet:
         logs: Path,
         share: Share,
         workers: int | None = None,
+        shared: bool = True,
     ) -> None:
         """
         Args:
             command: what follows ``tuneoff worker``; device and threads are added.
             storage: URL; it may hold a password.
-            logs: folder for one log file a worker, seen by every node under the same path.
+            logs: folder for one log file a worker.
             workers: how many (default: as many as the cluster has room for).
+            shared: see ``Errand``.
 
         Raises:
             UserError: the folder cannot be made, or no node is big enough for a worker.
@@ -223,7 +230,11 @@ class RayFleet:
             )
         label = f"ray-{ray.get_runtime_context().get_job_id()}"
         self._members = [
-            _Member(Errand(tuple(command), storage, Path.cwd(), logs / f"{label}-{i}.log", share))
+            _Member(
+                Errand(
+                    tuple(command), storage, Path.cwd(), logs / f"{label}-{i}.log", share, shared
+                )
+            )
             for i in range(count)
         ]
         self._begun = time.monotonic()

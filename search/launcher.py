@@ -66,7 +66,8 @@ def launch_on_ray(
         share = launch_ray.Share.of(cpus, per_gpu, gpus != "none" and launch_ray.has_gpus())
         logs = study.folder.absolute() / "logs"
         command = _command(study, study.work.absolute(), promote)
-        fleet = launch_ray.RayFleet(command, _secret(study), logs, share, workers)
+        shared = study.artifacts is None
+        fleet = launch_ray.RayFleet(command, _secret(study), logs, share, workers, shared)
         study.drain(False)
         with Stop() as stop, fleet:
             console.print(
