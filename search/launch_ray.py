@@ -116,7 +116,7 @@ class Errand:
     folder: Path
     log: Path
     share: Share
-    shared: bool
+    shared: bool = True
 
 
 class _Actor:
