@@ -18,12 +18,18 @@ from optuna.trial import FrozenTrial, TrialState
 from search import attempts
 from search.attempts import Attempt, Worker
 from search.errors import LeaseLost
-from search.handover import discard, sweep
+from search.handover import discard
 from search.policies.base import History, Job, NewTrial
 from search.study import Group, Study
 
 FAILURE = "failure"  # user attribute: why a trial was told FAIL
 UNTIL = "tuneoff:until_epoch"  # system attribute: where the first attempt is to stop
+ENDS: dict[TrialState, attempts.End] = {
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+"""How the last attempt at a trial that was told ended."""
 
 
 @dataclass(frozen=True)
@@ -185,9 +191,12 @@ def claim(study: Study, group: Group, worker: Worker) -> Claim | Nothing:
             return Nothing.WAIT
         for trial in now.paused:
             tell(study, group, trial, TrialState.PRUNED)
+        if group.kind == "arm":
+            # Under the lock: nobody starts a trial meanwhile. Those of workers, too, who died
+            # before they could do so for their own trial.
+            study.discard_all_checkpoints(group)
     for trial in now.paused:
         discard(study, group, trial, now.attempts[trial.number][-1].number)
-    sweep(study, group, now.trials)
     return Nothing.DONE
 
 
@@ -216,11 +225,11 @@ def end_stale_attempts(study: Study, group: Group) -> list[Attempt]:
     grace = study.spec.workers.grace_seconds
     stale = [a for a in attempts.live(study.database, [group.name]) if a.is_stale(grace)]
     if stale:
-        finished = {t.number for t in study.trials(group) if t.state.is_finished()}
+        trials = study.trials(group)
         for attempt in stale:
-            # Told, but its worker died before it could close its row.
-            end: attempts.End = "finished" if attempt.trial in finished else "lost"
-            reason = None if end == "finished" else f"no sign of life from {attempt.worker}"
+            # Told, it may be, by a worker that died before it could close its row.
+            end = ENDS.get(trials[attempt.trial].state, "lost")
+            reason = f"no sign of life from {attempt.worker}" if end == "lost" else None
             try:
                 attempts.close(study.database, attempt, end, reason)
                 ended.append(attempt)

@@ -7,10 +7,9 @@ and no bucket need be listed. Without a store nothing is done: machines share th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from search import attempts
 from search.artifacts import Tick
@@ -106,15 +105,6 @@ def discard(study: Study, group: Group, trial: FrozenTrial, last: int) -> None:
     if study.artifacts is not None:
         numbers = range(last + 1)
         study.artifacts.remove(_key(study, group, trial, n, CHECKPOINT) for n in numbers)
-
-
-def sweep(study: Study, group: Group, trials: Iterable[FrozenTrial]) -> None:
-    """Free what finished search trials left in this machine's folder, wherever they finished."""
-    if study.artifacts is None or group.kind != "arm":
-        return
-    for trial in trials:
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-            study.discard_checkpoints(group, trial)
 
 
 def _key(study: Study, group: Group, trial: FrozenTrial, number: int, file: str) -> str:

@@ -215,12 +215,19 @@ class Study:
 
     def checkpoints(self, group: Group, trial: FrozenTrial) -> Path:
         """The folder of a trial's checkpoints."""
+        return self._checkpoints_of(group) / f"{trial.number:05d}"
+
+    def _checkpoints_of(self, group: Group) -> Path:
         inner = Path(group.arm, str(group.repeat)) if group.kind == "arm" else Path(group.kind)
-        return self.folder / inner / f"{trial.number:05d}"
+        return self.folder / inner
 
     def discard_checkpoints(self, group: Group, trial: FrozenTrial) -> None:
         """Free the space of a trial that nobody goes on with; what cannot be deleted stays."""
         shutil.rmtree(self.checkpoints(group, trial), ignore_errors=True)
+
+    def discard_all_checkpoints(self, group: Group) -> None:
+        """Free the space of a group that nobody goes on with; what cannot be deleted stays."""
+        shutil.rmtree(self._checkpoints_of(group), ignore_errors=True)
 
     def is_draining(self) -> bool:
         """True if workers were asked to finish what they have and leave."""

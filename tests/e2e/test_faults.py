@@ -1,0 +1,583 @@
+"""Faults, one by one and at random: each trial is finished once, and the ledger is exact.
+
+Workers are real processes (fleet.py) that kill, stop or signal themselves at named points, so that
+each fault happens exactly where it is to happen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from optuna.trial import TrialState
+
+from search import attempts
+from search.claim import FAILURE, new_trial
+from search.policies.base import NewTrial
+from search.spec import StudySpec
+from search.storage import Database, open_database
+from search.study import Study, create_study, open_study
+from search.trial import DIVERGED
+from trainer.contract import Task
+
+TASK = Task(
+    classes=tuple("0123456789"), sizes={"train": 80, "validation": 20, "test": 0}, digest="d" * 64
+)
+TRIALS, EPOCHS = 3, 3
+WAIT = 120  # seconds, for what takes one on an idle machine
+_numbers = itertools.count()
+
+# Kept by the database itself, so that not a moment escapes: a second live attempt at a trial is
+# refused, and whatever is told twice is there twice.
+ONE_OWNER = """
+    CREATE UNIQUE INDEX one_owner ON tuneoff_attempts ("group", trial) WHERE "end" IS NULL
+"""
+FINISHED = "NEW.state IN ('COMPLETE', 'PRUNED', 'FAIL')"
+TOLD = {
+    "sqlite": f"""
+        CREATE TRIGGER told AFTER UPDATE OF state ON trials WHEN {FINISHED}
+        BEGIN INSERT INTO told VALUES (NEW.trial_id); END
+    """,
+    "postgresql": f"""
+        CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO told VALUES (NEW.trial_id); RETURN NEW; END $$;
+        CREATE TRIGGER told AFTER UPDATE OF state ON trials FOR EACH ROW WHEN ({FINISHED})
+        EXECUTE FUNCTION told()
+    """,
+}
+
+
+def fault(at: str, do: str, nth: int = 1, trial: str = "") -> dict[str, Any]:
+    """See fleet.Fault."""
+    return {"at": at, "do": do, "nth": nth, "trial": trial}
+
+
+@dataclass
+class Worker:
+    """A worker process."""
+
+    pid: int
+    log: Path
+    code: int | None = None
+    faulted: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self, code: int) -> None:
+        """Wait for its end, which must come with this exit code (-9 for SIGKILL)."""
+        assert self.ended.wait(WAIT), f"worker {self.pid} never ended:\n{self.log.read_text()}"
+        assert self.code == code, f"exit code {self.code}, not {code}:\n{self.log.read_text()}"
+
+    def send(self, number: int) -> None:
+        """A signal, unless it has ended."""
+        self.faulted |= number != signal.SIGCONT
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+class Nursery:
+    """Forks workers that have everything imported; see fleet.py."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        script = Path(__file__).with_name("fleet.py")
+        root = Path(__file__).parents[2]
+        self._process = subprocess.Popen(
+            [sys.executable, str(script)],
+            cwd=root,
+            env={**environment, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # out of Ctrl-C's reach
+        )
+        self._born: list[int] = []
+        self._codes: dict[int, int] = {}
+        self._workers: dict[int, Worker] = {}
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            news = json.loads(line)
+            with self._news:
+                if "born" in news:
+                    self._born.append(news["born"])
+                else:
+                    worker = self._workers.pop(news["died"])
+                    worker.code = news["code"]
+                    worker.ended.set()
+                self._news.notify_all()
+
+    def fork(self, order: Mapping[str, Any], log: Path) -> Worker:
+        assert self._process.stdin is not None
+        with self._news:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+            assert self._news.wait_for(lambda: self._born, WAIT), "the nursery is gone"
+            worker = Worker(self._born.pop(), log)
+            self._workers[worker.pid] = worker
+        return worker
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._reader.join(30)
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def nursery(environment: dict[str, str]) -> Iterator[Nursery]:
+    """The parent of all workers; none outlives it."""
+    nursery = Nursery(environment)
+    yield nursery
+    nursery.close()
+
+
+class Ordeal:
+    """A small study, its workers, and what all of them wrote."""
+
+    def __init__(self, nursery: Nursery, url: str, folder: Path, values: Mapping[str, Any]) -> None:
+        self.url, self.values, self.folder = url, dict(values), folder
+        self.workers: list[Worker] = []
+        self._nursery = nursery
+        self._database: Database | None = None
+        folder.mkdir()
+
+    def create(self) -> Study:
+        """The study, made or opened by this process."""
+        if self._database is None:
+            self._database = open_database(self.url, create=True, patience=60)
+        spec = StudySpec.parse(self.values, "test")
+        return create_study(self._database, spec, TASK, self.folder / "work")
+
+    @property
+    def study(self) -> Study:
+        """The study as it is stored."""
+        if self._database is None:
+            self._database = open_database(self.url, patience=60)
+        return open_study(self._database, self.values["name"], self.folder / "work")
+
+    def start(self, *faults: dict[str, Any], **order: Any) -> Worker:
+        """Start a worker that these faults befall; see fleet.Order."""
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        fixed = {"url": self.url, "name": self.values["name"], "work": str(self.folder / "work")}
+        files = {"diary": str(self.folder / "diary"), "log": str(log)}
+        worker = self._nursery.fork({**fixed, **files, "faults": faults, **order}, log)
+        worker.faulted = bool(faults)
+        self.workers.append(worker)
+        return worker
+
+    def finish(self, count: int = 2, **order: Any) -> None:
+        """Run workers, undisturbed, to the end of the study."""
+        for worker in [self.start(**order) for _ in range(count)]:
+            worker.wait(0)
+
+    def diary(self, what: str = "") -> list[dict[str, Any]]:
+        """What the workers did, in order; of one kind or all."""
+        file = self.folder / "diary"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [entry for entry in map(json.loads, lines) if what in ("", entry["what"])]
+
+    def wait_for(self, what: str, count: int = 1) -> None:
+        """Wait until the diary has so many entries of a kind."""
+        deadline = time.monotonic() + WAIT
+        while len(self.diary(what)) < count:
+            assert time.monotonic() < deadline, f"never came: {count} times {what}"
+            time.sleep(0.02)
+
+    def rows(self) -> list[attempts.Attempt]:
+        """The attempts, oldest first."""
+        study = self.study
+        return attempts.read(study.database, [group.name for group in study.arms])
+
+    def stored(self) -> list[Any]:
+        """All that the database has of the study and all that its folder has, to be compared."""
+        study = self.study
+        rows = [(*(getattr(r, n) for n in r.__slots__ if n != "idle"),) for r in self.rows()]
+        trials = [t for group in study.arms for t in study.trials(group)]
+        files = sorted(str(path) for path in study.folder.rglob("*"))
+        return [rows, trials, files, self.diary("trained")]
+
+    def close(self) -> None:
+        """End its workers."""
+        for worker in self.workers:
+            if not worker.ended.is_set():
+                worker.send(signal.SIGKILL)
+                worker.ended.wait(30)
+        if self._database is not None:
+            self._database.close()
+
+    # What must hold after all
+
+    def check(self, faults: int, epochs: int | None = TRIALS * EPOCHS) -> None:
+        """Every trial was finished once, the ledger is exact, and nothing was trained in vain.
+
+        Args:
+            faults: how many there were; each may cost the epoch that was under way.
+            epochs: what the study takes without any; None: that depends.
+        """
+        study, rows = self.study, self.rows()
+        for worker in self.workers:
+            assert "IntegrityError" not in worker.log.read_text()  # ONE_OWNER refused somebody
+        trained: dict[str, list[int]] = defaultdict(list)
+        for entry in self.diary("trained"):
+            trained[entry["trial"]].append(entry["epoch"])
+        total = 0
+        for group in study.arms:
+            trials = study.trials(group)
+            assert [t.number for t in trials] == list(range(len(trials)))
+            for trial in trials:
+                mine = [r for r in rows if (r.group, r.trial) == (group.name, trial.number)]
+                key = f"{group.arm}/{group.repeat}/{trial.number:05d}"
+                check_trial(trial, mine)
+                done = sorted(set(trained[key]))
+                assert done == list(range(1, len(done) + 1))
+                assert sum(row.epochs for row in mine) == len(done)
+                assert sorted(trial.intermediate_values) == done
+                self.check_owners(key, mine)
+                total += len(done)
+            spent = sum(row.epochs for row in rows if row.group == group.name)
+            assert group.budget is not None
+            assert spent <= group.budget
+        assert epochs is None or total == epochs
+        # A machine that lets a worker stand still past the grace period is a fault, too.
+        faulted = {f"/{w.pid}" for w in self.workers if w.faulted}
+        stalled = [r for r in rows if r.end == "lost" and not r.worker.endswith((*faulted,))]
+        assert len(self.diary("begins")) - total <= faults + len(stalled)
+        assert len(self.diary("trained")) - total <= faults + len(stalled)
+        self.check_told(study)
+        # What is told needs no checkpoint any more.
+        assert [path for path in study.folder.rglob("*") if path.is_file()] == []
+
+    def check_owners(self, key: str, mine: Sequence[attempts.Attempt]) -> None:
+        """Processes trained a trial one after another, each within its own attempts."""
+        entries = [e for e in self.diary() if e.get("trial") == key]
+        owners = iter([int(row.worker.rpartition("/")[2]) for row in mine])
+        for pid, _ in groupby(entries, key=lambda entry: entry["pid"]):
+            assert pid in owners, f"{key}: {pid} trained it when it was another's"
+
+    def check_told(self, study: Study) -> None:
+        with study.database.engine.connect() as connection:
+            told = Counter(connection.scalars(sa.text("SELECT trial_id FROM told")))
+        for group in study.arms:
+            for trial in study.trials(group):
+                assert told[study.trial_id(group, trial.number)] == 1
+
+
+def check_trial(trial: Any, mine: Sequence[attempts.Attempt]) -> None:
+    """A trial was finished by the last of its attempts, and each went on where it was left."""
+    assert trial.state.is_finished()
+    assert not any(row.live for row in mine)
+    assert [row.number for row in mine] == list(range(len(mine)))
+    assert len({row.token for row in mine}) == len(mine)
+    assert [row.from_epoch for row in mine] == [0, *(row.reached for row in mine[:-1])]
+    ends = {
+        TrialState.COMPLETE: ("finished",),
+        TrialState.PRUNED: ("pruned", "paused"),
+        TrialState.FAIL: ("failed", "lost"),
+    }
+    assert mine[-1].end in ends[trial.state]
+    left = {"lost", "released", "failed", "paused"}
+    assert {row.end for row in mine[:-1]} <= left
+
+
+def install(url: str) -> None:
+    """Have a database watch over itself."""
+    database = open_database(url, create=True, patience=60)
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE told (trial_id INTEGER)"))
+        connection.execute(sa.text(ONE_OWNER))
+        connection.execute(sa.text(TOLD[connection.dialect.name]))
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def sqlite_arena(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A watchful database for many studies, on SQLite."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('arena') / 'tuneoff.db'}"
+    install(url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def postgres_arena(postgres_server: Any) -> Iterator[str]:
+    """A watchful database for many studies, on Postgres."""
+    postgres_server.start()
+    name = postgres_server.create_database()
+    install(postgres_server.url(name))
+    yield postgres_server.url(name)
+    postgres_server.start()
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def arena(request: pytest.FixtureRequest) -> str:
+    """A watchful database for many studies, on SQLite and on Postgres."""
+    if request.param == "postgres":
+        request.getfixturevalue("postgres_server").start()
+    url: str = request.getfixturevalue(f"{request.param}_arena")
+    return url
+
+
+@pytest.fixture
+def make_ordeal(nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., Ordeal]]:
+    """Makes a small study: (URL, grace=..., attempts=..., changes to the study file) -> Ordeal."""
+    made: list[Ordeal] = []
+
+    def make(
+        url: str, *, grace: float = 60, attempts: int = 5, create: bool = True, **changes: Any
+    ) -> Ordeal:
+        values: dict[str, Any] = {
+            "name": f"ordeal-{next(_numbers)}",
+            "repeats": 1,
+            "data": {"name": "digits"},
+            "trial": {"epochs": EPOCHS},
+            "space": {"lr": {"low": 1e-4, "high": 1.0, "log": True}},
+            "budget": {"epochs": TRIALS * EPOCHS},
+            "arms": {"random": {"sampler": "random"}},
+            "workers": {"grace_seconds": grace, "max_attempts": attempts},
+        }
+        ordeal = Ordeal(nursery, url, tmp_path / values["name"], values | changes)
+        made.append(ordeal)
+        if create:
+            ordeal.create()
+        return ordeal
+
+    yield make
+    for ordeal in made:
+        ordeal.close()
+
+
+# 1, 2: Killed
+
+
+@pytest.mark.parametrize(
+    ("at", "nth"),
+    [
+        ("after claim", 1),  # between asking and the first report
+        ("before epoch", 1),
+        ("in epoch", 4),
+        ("before checkpoint", 2),
+        ("in checkpoint", 2),
+        ("after checkpoint", 2),
+        ("after progress", 2),
+        ("after _report", 3),  # between the last report and telling
+        ("after tell", 1),
+        ("after close", 1),
+    ],
+)
+def test_killed_in_a_trial(
+    arena: str, make_ordeal: Callable[..., Ordeal], at: str, nth: int
+) -> None:
+    ordeal = make_ordeal(arena)
+    ordeal.start(fault(at, "KILL", nth)).wait(-signal.SIGKILL)
+    ordeal.finish()
+    ordeal.check(faults=1)
+
+
+def test_all_are_killed_at_once(arena: str, make_ordeal: Callable[..., Ordeal]) -> None:
+    ordeal = make_ordeal(arena, budget={"epochs": 12 * EPOCHS}, attempts=20)
+    for round_ in range(3):
+        workers = [ordeal.start(epoch_seconds=0.1) for _ in range(4)]
+        ordeal.wait_for("trained", 4 * (round_ + 1))
+        for worker in workers:
+            worker.send(signal.SIGKILL)
+        for worker in workers:
+            worker.wait(-signal.SIGKILL)
+    ordeal.finish(4)
+    ordeal.check(faults=3 * 4, epochs=12 * EPOCHS)
+
+
+def test_a_machine_is_gone(arena: str, make_ordeal: Callable[..., Ordeal]) -> None:
+    """Nobody can see that its process is dead: the grace period has to pass."""
+    ordeal = make_ordeal(arena, grace=3)
+    ordeal.start(fault("in epoch", "KILL", 4), elsewhere=True).wait(-signal.SIGKILL)
+    ordeal.finish()
+    ordeal.check(faults=1)
+    assert [row.end for row in ordeal.rows()].count("lost") == 1
+
+
+# 3: Asked to leave
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "USR1"])
+def test_asked_to_leave(arena: str, make_ordeal: Callable[..., Ordeal], name: str) -> None:
+    ordeal = make_ordeal(arena)
+    number = signal.Signals[f"SIG{name}"]
+    ordeal.start(fault("in epoch", name, 3)).wait(128 + number)
+    (left,) = ordeal.rows()
+    assert (left.end, left.from_epoch, left.epochs) == ("released", 0, 1)
+    ordeal.finish()
+    ordeal.check(faults=0)  # not even the epoch that was under way was lost
+    assert len(ordeal.diary("goes on")) == 1
+
+
+def test_told_twice_to_leave(arena: str, make_ordeal: Callable[..., Ordeal]) -> None:
+    ordeal = make_ordeal(arena)
+    ordeal.start(fault("in epoch", "INT TERM", 3)).wait(128 + signal.SIGTERM)
+    assert [row.live for row in ordeal.rows()] == [True]
+    ordeal.finish()
+    ordeal.check(faults=1)
+
+
+PAUSING = {
+    "trial": {"epochs": 4},
+    "budget": {"epochs": 16},
+    "arms": {"model": {"sampler": "curve-gp", "startup": 3, "min_epochs": 1}},
+}
+
+
+@pytest.mark.parametrize(
+    ("at", "do", "nth"),
+    [
+        ("before _record", "KILL", 1),  # while it pauses
+        ("before close", "KILL", 1),
+        ("after close", "KILL", 1),
+        ("after resuming claim", "KILL", 1),  # while it resumes
+        ("after resumed_from", "KILL", 4),
+        ("before epoch", "KILL", 4),
+        ("in epoch", "TERM", 7),
+    ],
+)
+def test_paused_and_resumed(
+    arena: str, make_ordeal: Callable[..., Ordeal], at: str, do: str, nth: int
+) -> None:
+    ordeal = make_ordeal(arena, **PAUSING)
+    code = -signal.SIGKILL if do == "KILL" else 128 + signal.SIGTERM
+    ordeal.start(fault(at, do, nth)).wait(code)
+    ordeal.finish()
+    ordeal.check(faults=int(do == "KILL"), epochs=None)
+    rows = ordeal.rows()
+    assert "paused" in {row.end for row in rows}
+    assert 16 - 4 < sum(row.epochs for row in rows) <= 16
+
+
+# 4: Stopped past the grace period, and back
+
+
+@pytest.mark.parametrize(
+    ("at", "nth"),
+    [("in epoch", 4), ("after progress", 2), ("after _report", 3), ("before epoch", 1)],
+)
+def test_a_worker_that_comes_back_writes_nothing(
+    arena: str, make_ordeal: Callable[..., Ordeal], at: str, nth: int
+) -> None:
+    ordeal = make_ordeal(arena, grace=2)
+    stopped = ordeal.start(fault(at, "STOP", nth))
+    ordeal.wait_for("fault")
+    ordeal.finish()
+    ordeal.check(faults=1)
+    before = ordeal.stored()
+    stopped.send(signal.SIGCONT)
+    stopped.wait(0)
+    assert ordeal.stored() == before
+    ordeal.check(faults=1)
+    assert [row.end for row in ordeal.rows()].count("lost") == 1
+    assert "was taken over; leaving it" in stopped.log.read_text()
+
+
+def test_a_worker_comes_back_while_its_trial_is_trained(
+    arena: str, make_ordeal: Callable[..., Ordeal]
+) -> None:
+    ordeal = make_ordeal(arena, grace=2, trial={"epochs": 40}, budget={"epochs": 40})
+    stopped = ordeal.start(fault("in epoch", "STOP", 4), epoch_seconds=0.1)
+    ordeal.wait_for("fault")
+    second = ordeal.start(epoch_seconds=0.1)
+    ordeal.wait_for("trained", 6)
+    stopped.send(signal.SIGCONT)
+    second.wait(0)
+    stopped.wait(0)
+    ordeal.check(faults=1, epochs=40)
+
+
+# 5: The database goes away
+
+
+@pytest.mark.parametrize(
+    ("outage", "mode"),
+    [(0, "fast"), (5, "immediate"), pytest.param(30, "fast", marks=pytest.mark.slow)],
+)
+def test_postgres_is_restarted(
+    postgres_arena: str,
+    postgres_server: Any,
+    make_ordeal: Callable[..., Ordeal],
+    outage: int,
+    mode: str,
+) -> None:
+    """Down for longer than the grace period, too: nobody may be called lost for that."""
+    postgres_server.start()
+    grace = 60 if outage == 0 else 0.9 * outage
+    ordeal = make_ordeal(postgres_arena, grace=grace, budget={"epochs": 24 * EPOCHS})
+    workers = [ordeal.start(epoch_seconds=0.2) for _ in range(4)]
+    ordeal.wait_for("trained", 8)
+    postgres_server.restart(outage_seconds=outage, mode=mode)
+    for worker in workers:
+        worker.wait(0)
+    ordeal.check(faults=0, epochs=24 * EPOCHS)
+    assert {row.end for row in ordeal.rows()} == {"finished"}
+
+
+def test_every_connection_is_ended(
+    postgres_arena: str, postgres_server: Any, make_ordeal: Callable[..., Ordeal]
+) -> None:
+    postgres_server.start()
+    ordeal = make_ordeal(postgres_arena, grace=10, budget={"epochs": 24 * EPOCHS})
+    workers = [ordeal.start() for _ in range(4)]
+    for round_ in range(12):
+        ordeal.wait_for("trained", 5 * (round_ + 1))
+        postgres_server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+    for worker in workers:
+        worker.wait(0)
+    # An insertion whose answer was lost stands, and is called lost after the grace period.
+    ordeal.check(faults=0, epochs=24 * EPOCHS)
+
+
+# 6: Sixteen at once
+
+
+def test_sixteen_on_an_empty_database(
+    storage_url: str, make_ordeal: Callable[..., Ordeal]
+) -> None:
+    ordeal = make_ordeal(storage_url, create=False, budget={"epochs": 8 * EPOCHS})
+    workers = [ordeal.start(spec=ordeal.values) for _ in range(16)]
+    for worker in workers:
+        worker.wait(0)
+    with ordeal.study.database.engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE told AS SELECT trial_id FROM trials"))
+    ordeal.check(faults=0, epochs=8 * EPOCHS)
+
+
+def test_sixteen_on_a_hundred_waiting_trials(
+    arena: str, make_ordeal: Callable[..., Ordeal]
+) -> None:
+    ordeal = make_ordeal(arena, trial={"epochs": 1}, budget={"epochs": 100})
+    study = ordeal.study
+    for i in range(100):
+        job = NewTrial({"lr": 1e-3 * (i + 1)}, 1)
+        study.add_trial(study.arms[0], new_trial(study, TrialState.WAITING, job))
+    ordeal.finish(16)
+    ordeal.check(faults=0, epochs=100)
+    assert len(ordeal.rows()) == 100
+    rates = [trial.params["lr"] for trial in ordeal.study.trials(study.arms[0])]
+    assert rates == [1e-3 * (i + 1) for i in range(100)]
