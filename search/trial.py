@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from search.claim import Claim, fail, history, last_epoch, standing, tell
 from search.errors import ArtifactError, ArtifactOutage, LeaseLost, StorageOutage
 from search.handover import discard, fetch, keep, keep_checkpoint
 from search.policies.base import Decision
+from search.storage import OUTAGES
 from search.study import Run, Study
+from search.watchdog import Watchdog
 from trainer.contract import EpochRecord, Scores, Split, Trainer
 from trainer.errors import CheckpointError, DataError, Diverged, Interrupted, ModelError
 
@@ -82,7 +85,8 @@ def run_trial(study: Study, claim: Claim, trainer: Trainer, stop: Callable[[], b
     """
     run = study.run_of(claim.group, claim.trial)
     run = replace(run, recipe=trainer.resolve(run.recipe))
-    tick = _Tick(study, claim, stop)
+    watchdog = Watchdog(study.spec.workers.grace_seconds, lambda: _hung(study, claim))
+    tick = _Tick(study, claim, stop, watchdog)
     try:
         outcome = _train(study, claim, run, trainer, tick)
         if isinstance(outcome, Completed) and claim.group.kind != "arm":
@@ -106,16 +110,20 @@ def run_trial(study: Study, claim: Claim, trainer: Trainer, stop: Callable[[], b
 class _Tick:
     """Keeps the lease while epochs last, and hears of the wish to stop."""
 
-    def __init__(self, study: Study, claim: Claim, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, study: Study, claim: Claim, stop: Callable[[], bool], watchdog: Watchdog
+    ) -> None:
         self._study, self._claim, self._stop = study, claim, stop
+        self.watchdog = watchdog
         self._every = min(study.spec.workers.grace_seconds / 10, 15.0)
         self._last = time.monotonic()
 
     def __call__(self) -> bool:
-        if time.monotonic() - self._last > self._every:
-            database = self._study.database
-            database.patiently(lambda: attempts.touch(database, self._claim.attempt))
-            self._last = time.monotonic()
+        with self.watchdog.resting():  # the database may be away for longer than a trainer may
+            if time.monotonic() - self._last > self._every:
+                database = self._study.database
+                database.patiently(lambda: attempts.touch(database, self._claim.attempt))
+                self._last = time.monotonic()
         return self._stop()
 
 
@@ -156,10 +164,21 @@ def _epochs(
     folder = study.checkpoints(claim.group, claim.trial)
     fetch(study, claim.group, claim.trial, claim.before, tick)
     try:
-        yield from trainer.train(run.recipe, run.params, run.seed, folder, tick)
+        records = trainer.train(run.recipe, run.params, run.seed, folder, tick)
+        with tick.watchdog:
+            yield from tick.watchdog.over(records)
     except Interrupted:
         keep_checkpoint(study, claim.group, claim.trial, claim.attempt, trainer, tick)
         raise
+
+
+def _hung(study: Study, claim: Claim) -> None:
+    """Give up the attempt and this process with it: a launcher starts another."""
+    reason = f"the trainer hung: no batch ended in {study.spec.workers.grace_seconds:g} s"
+    log.error("%s#%d: %s; this worker ends", claim.group.name, claim.trial.number, reason)
+    with suppress(LeaseLost, *OUTAGES):
+        attempts.close(study.database, claim.attempt, "lost", reason)
+    os._exit(1)
 
 
 def _decided(claim: Claim) -> int:

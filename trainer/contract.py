@@ -34,10 +34,11 @@ PRECISIONS = ("auto", "fp32", "bf16")
 COMBINATIONS = ("paper", "mean", "vote", "weighted", "greedy")
 
 Tick = Callable[[], bool]
-"""Called after every batch and immediately before every checkpoint write.
+"""Called after every batch, between batches of validation, and immediately before every
+checkpoint write.
 
-Returning True asks the trainer to write a checkpoint and raise Interrupted. What it raises
-passes through the trainer, which then writes nothing more.
+Returning True asks the trainer to write a checkpoint and raise Interrupted; during validation,
+as soon as that is done. What it raises passes through the trainer, which then writes nothing more.
 """
 
 

@@ -66,11 +66,24 @@ def forward(model: nn.Module, images: Tensor, bf16: bool, view: View = plain) ->
 
 
 def score(
-    model: nn.Module, data: Resident, chosen: NDArray[np.int64], bf16: bool, view: View = plain
+    model: nn.Module,
+    data: Resident,
+    chosen: NDArray[np.int64],
+    bf16: bool,
+    view: View = plain,
+    between: Callable[[], object] = lambda: None,
 ) -> Scores:
-    """A model's logits on the images that ``chosen`` (shape (images,)) indexes."""
-    parts = [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
-    outputs = [forward(model, batches.gather(data, part)[0], bf16, view) for part in parts]
+    """A model's logits on the images that ``chosen`` (shape (images,)) indexes.
+
+    Args:
+        between: called between batches.
+    """
+    outputs: list[Tensor] = []
+    for start in range(0, len(chosen), BATCH):
+        if outputs:
+            between()
+        images, _ = batches.gather(data, chosen[start : start + BATCH])
+        outputs.append(forward(model, images, bf16, view))
     labels = data.labels[torch.from_numpy(chosen).to(data.labels.device)]
     return Scores(torch.cat(outputs).cpu().numpy(), labels.cpu().numpy())
 

@@ -116,8 +116,9 @@ def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
                 save()
                 raise Interrupted(len(records))
 
+        # As a sign of life: the wish to stop is heard below.
         scores = evaluate.score(
-            model, job.data, job.splits["validation"], recipe.precision == "bf16"
+            model, job.data, job.splits["validation"], recipe.precision == "bf16", between=tick
         )
         record = EpochRecord(
             epoch=epoch,

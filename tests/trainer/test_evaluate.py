@@ -58,6 +58,10 @@ def test_score_keeps_the_order_of_the_images(monkeypatch: pytest.MonkeyPatch) ->
     images[torch.arange(7), :, :4] = torch.arange(7, dtype=torch.uint8)[:, None, None, None] * 30
     data = Resident(images, torch.arange(7))
     chosen = np.array([6, 0, 3, 1, 5])
-    scores = evaluate.score(Brightest(), data, chosen, bf16=False)
+    between: list[None] = []
+    scores = evaluate.score(
+        Brightest(), data, chosen, bf16=False, between=lambda: between.append(None)
+    )
+    assert len(between) == 1
     assert scores.labels.tolist() == chosen.tolist()
     assert scores.logits[:, 0].argsort().tolist() == [1, 3, 2, 4, 0]

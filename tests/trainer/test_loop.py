@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer import checkpoint
+from trainer import checkpoint, evaluate
 from trainer.contract import SCHEDULES, EpochRecord, HyperParams, Recipe, RunSeed
 from trainer.errors import CheckpointError, Diverged, Interrupted
 from trainer.torch_trainer import TorchTrainer
@@ -178,6 +178,23 @@ def test_tick_can_forbid_the_checkpoint_of_an_interruption(train: Train, tmp_pat
     with pytest.raises(LostError):
         list(train(tmp_path / "x", tick))
     assert not (tmp_path / "x").exists()
+
+
+def test_a_long_validation_shows_signs_of_life(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def tick() -> bool:
+        calls.append("tick")
+        return False
+
+    list(train(tmp_path / "short", tick))
+    short = len(calls)
+    calls.clear()
+    monkeypatch.setattr(evaluate, "BATCH", 10)
+    list(train(tmp_path / "long", tick))
+    assert len(calls) > 2 * short
 
 
 def test_equal_seeds_give_equal_runs_and_replicas_differ(train: Train, tmp_path: Path) -> None:
