@@ -19,7 +19,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from search.errors import LeaseLost
-from search.storage import Database, db_now, metadata
+from search.storage import Database, db_now, db_started, metadata
 
 MOST_NAMED = 1000
 """More trials than these are not named in a query: their whole group is read."""
@@ -114,7 +114,8 @@ class Attempt:
     Attributes:
         from_epoch: completed epochs at its start; until_epoch: where it is to stop.
         epochs: epochs that it has trained; seconds: device time that took.
-        idle: seconds since its last sign of progress, by the database's clock.
+        idle: seconds since its last sign of progress, or since the database came up if that was
+            later, by the database's clock.
     """
 
     group: str
@@ -174,8 +175,10 @@ def live(database: Database, groups: Iterable[str]) -> list[Attempt]:
 def _select(
     database: Database, groups: Iterable[str], which: sa.ColumnElement[bool]
 ) -> list[Attempt]:
+    # While the database was down nobody could show progress: that time counts for nobody.
+    since = sa.case((_t.progressed < db_started(), db_started()), else_=_t.progressed)
     query = (
-        sa.select(*_t, (db_now() - _t.progressed).label("idle"))
+        sa.select(*_t, (db_now() - since).label("idle"))
         .where(_t.group.in_(list(groups)), which)
         .order_by(_t.started, _t.trial, _t.number)
     )

@@ -60,6 +60,23 @@ def _postgres_now(element: Any, compiler: Any, **kw: Any) -> str:
     return "EXTRACT(EPOCH FROM clock_timestamp())::double precision"
 
 
+class db_started(FunctionElement[float]):
+    """When the database came up, on its own clock; 0 on SQLite, which is never down."""
+
+    type = sa.Float()
+    inherit_cache = True
+
+
+@compiles(db_started, "sqlite")  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
+def _sqlite_started(element: Any, compiler: Any, **kw: Any) -> str:
+    return "0.0"
+
+
+@compiles(db_started, "postgresql")  # type: ignore[no-untyped-call, untyped-decorator, unused-ignore]
+def _postgres_started(element: Any, compiler: Any, **kw: Any) -> str:
+    return "EXTRACT(EPOCH FROM pg_postmaster_start_time())::double precision"
+
+
 @dataclass(frozen=True)
 class Database:
     """An open database that holds both schemas.

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy as sa
 from hypothesis import settings
 
+from search import attempts
 from search.attempts import Worker
 from search.spec import StudySpec
 from search.storage import Database, open_database
@@ -163,6 +165,12 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     yield
     optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture(autouse=True)
+def long_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that has been up for ever, so that attempts can be made to look old."""
+    monkeypatch.setattr(attempts, "db_started", lambda: sa.literal(0.0))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from search import attempts
 from search.attempts import Attempt, Worker, process_is_gone
 from search.errors import LeaseLost
+from search.storage import db_now, db_started
 
 _numbers = itertools.count()
 
@@ -196,6 +197,25 @@ def test_silence_beyond_the_grace_period_is_stale(database: Any, group: str, me:
 
 
 # Processes
+
+
+def test_nobody_can_show_progress_while_the_database_is_down(
+    postgres_database: Any,
+    postgres_server: Any,
+    group: str,
+    me: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attempts, "db_started", db_started)
+    mine = attempts.insert(postgres_database, me, group, 0, 0, 0, 3)
+    with postgres_database.engine.connect() as connection:
+        up = connection.scalar(sa.select(db_now() - db_started()))
+    age(postgres_database, mine, up + 1000)
+    assert row(postgres_database, group).idle == pytest.approx(up, abs=10)
+    postgres_database.close()
+    postgres_server.restart()
+    assert row(postgres_database, group).idle < up
+    postgres_database.close()
 
 
 def test_a_process_is_known_until_it_has_gone(me: Worker) -> None:
