@@ -322,9 +322,10 @@ def status(study: Study, watch: bool, as_json: bool) -> None:
       tuneoff status digits --watch
     """
     from search.console import print_status
-    from search.progress import read_status
+    from search.progress import read_status, reclaim
 
     while True:
+        reclaim(study)
         now = read_status(study)
         if as_json:
             click.echo(json.dumps(asdict(now)))

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
-from search.claim import FAILURE, Standing, next_job, next_waiting, standing, standings
+from search import attempts
+from search.claim import (
+    FAILURE,
+    Standing,
+    end_stale_attempts,
+    next_job,
+    next_waiting,
+    standing,
+    standings,
+)
 from search.results import pick, state_of
 from search.study import Group, Study
 
@@ -91,6 +100,16 @@ def read_status(study: Study) -> Status:
             if FAILURE in trial.user_attrs
         ),
     )
+
+
+def reclaim(study: Study) -> None:
+    """End what shows no progress, so that it is seen to be lost though no worker is there."""
+    live = attempts.live(study.database, [group.name for group in study.groups])
+    stale = {a.group for a in live if a.is_stale(study.spec.workers.grace_seconds)}
+    for group in study.groups:
+        if group.name in stale:
+            with study.database.lock(group.name):
+                end_stale_attempts(study, group)
 
 
 def is_searched(study: Study) -> bool:
