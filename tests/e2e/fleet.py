@@ -7,8 +7,10 @@ died of what. When its input ends, it kills those that are left.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
+import importlib
 import json
 import logging
 import math
@@ -16,6 +18,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -28,7 +31,7 @@ from typing import Any, NoReturn
 import optuna
 
 import search.claim
-import search.policies.curve_gp  # noqa: F401  (so that no worker has to wait for it)
+import search.policies.curve_gp
 import search.trial
 import search.worker
 from search import attempts
@@ -382,6 +385,7 @@ def _newborn(order: Order) -> Generator[None, None, None]:
     try:
         log_file = os.open(order.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         null = os.open(os.devnull, os.O_RDONLY)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until Stop hears it
         for file, number in ((null, 0), (log_file, 1), (log_file, 2)):
             os.dup2(file, number)
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
@@ -397,6 +401,29 @@ def _newborn(order: Order) -> Generator[None, None, None]:
         os._exit(code)
 
 
+def _rehearse() -> None:
+    """Import what is imported at first use, so that no worker has to."""
+    with contextlib.suppress(ImportError):
+        import psycopg  # noqa: F401
+    values = {
+        "name": "rehearsal",
+        "data": {"name": "digits"},
+        "trial": {"epochs": 1},
+        "space": {"lr": {"low": 0.1, "high": 1.0}},
+        "budget": {"epochs": 1},
+        "arms": {"random": {"sampler": "random"}},
+        "repeats": 1,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/tuneoff.db"
+        paths = {"work": folder, "diary": f"{folder}/diary", "log": f"{folder}/log"}
+        order = Order(url, "rehearsal", spec=values, **paths)
+        study = _study(order)
+        trainer = Scripted(order, Diary(Path(order.diary)), lambda *_: None)
+        search.worker.work(study, study.arms, trainer, Worker.here("cpu"), lambda: False)
+        study.database.close()
+
+
 def _say(**facts: Any) -> None:
     os.write(1, json.dumps(facts).encode() + b"\n")
 
@@ -404,6 +431,7 @@ def _say(**facts: Any) -> None:
 def main() -> NoReturn:
     """Be the nursery."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _rehearse()
     gc.freeze()
     children: set[int] = set()
     buffer = b""
@@ -416,6 +444,8 @@ def main() -> NoReturn:
                 *lines, buffer = (buffer + read).split(b"\n")
                 for line in lines:
                     order = Order.parse(line)
+                    if order.torch:
+                        importlib.import_module("trainer.checkpoint")
                     if (pid := os.fork()) == 0:
                         with _newborn(order):
                             sys.exit(work(order))

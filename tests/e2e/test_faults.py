@@ -19,7 +19,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from optuna.trial import TrialState
 from search import attempts
 from search.claim import FAILURE, new_trial
 from search.policies.base import NewTrial
+from search.progress import read_status
 from search.spec import StudySpec
 from search.storage import Database, open_database
 from search.study import Study, create_study, open_study
@@ -41,6 +42,11 @@ TASK = Task(
 )
 TRIALS, EPOCHS = 3, 3
 WAIT = 120  # seconds, for what takes one on an idle machine
+ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+OUT_OF_MEMORY = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.77 GiB of "
+    "which 1.19 GiB is free."
+)
 _numbers = itertools.count()
 
 # Kept by the database itself, so that not a moment escapes: a second live attempt at a trial is
@@ -173,6 +179,7 @@ class Ordeal:
         """The study as it is stored."""
         if self._database is None:
             self._database = open_database(self.url, patience=60)
+        self._database.close()  # connections from before a restart
         return open_study(self._database, self.values["name"], self.folder / "work")
 
     def start(self, *faults: dict[str, Any], **order: Any) -> Worker:
@@ -180,6 +187,7 @@ class Ordeal:
         log = self.folder / f"worker-{len(self.workers)}.log"
         fixed = {"url": self.url, "name": self.values["name"], "work": str(self.folder / "work")}
         files = {"diary": str(self.folder / "diary"), "log": str(log)}
+        log.touch()
         worker = self._nursery.fork({**fixed, **files, "faults": faults, **order}, log)
         worker.faulted = bool(faults)
         self.workers.append(worker)
@@ -189,6 +197,17 @@ class Ordeal:
         """Run workers, undisturbed, to the end of the study."""
         for worker in [self.start(**order) for _ in range(count)]:
             worker.wait(0)
+
+    def supervise(self, count: int, *faults: dict[str, Any]) -> None:
+        """Run workers to the end of the study; one that fails is replaced, as `launch` does."""
+        running = [self.start(*faults) for _ in range(count)]
+        while running:
+            worker = running.pop(0)
+            assert worker.ended.wait(WAIT), worker.log.read_text()
+            if worker.code != 0:
+                assert worker.code == 1, worker.log.read_text()
+                assert len(self.workers) < 20, worker.log.read_text()
+                running.append(self.start(*faults))
 
     def diary(self, what: str = "") -> list[dict[str, Any]]:
         """What the workers did, in order; of one kind or all."""
@@ -227,12 +246,13 @@ class Ordeal:
 
     # What must hold after all
 
-    def check(self, faults: int, epochs: int | None = TRIALS * EPOCHS) -> None:
+    def check(self, faults: int, epochs: int | None = TRIALS * EPOCHS, again: int = 0) -> None:
         """Every trial was finished once, the ledger is exact, and nothing was trained in vain.
 
         Args:
             faults: how many there were; each may cost the epoch that was under way.
             epochs: what the study takes without any; None: that depends.
+            again: epochs that are in the ledger twice, because their checkpoint was damaged.
         """
         study, rows = self.study, self.rows()
         for worker in self.workers:
@@ -247,10 +267,9 @@ class Ordeal:
             for trial in trials:
                 mine = [r for r in rows if (r.group, r.trial) == (group.name, trial.number)]
                 key = f"{group.arm}/{group.repeat}/{trial.number:05d}"
-                check_trial(trial, mine)
+                check_trial(trial, mine, again)
                 done = sorted(set(trained[key]))
                 assert done == list(range(1, len(done) + 1))
-                assert sum(row.epochs for row in mine) == len(done)
                 assert sorted(trial.intermediate_values) == done
                 self.check_owners(key, mine)
                 total += len(done)
@@ -258,6 +277,7 @@ class Ordeal:
             assert group.budget is not None
             assert spent <= group.budget
         assert epochs is None or total == epochs
+        assert sum(row.epochs for row in rows) == total + again
         # A machine that lets a worker stand still past the grace period is a fault, too.
         faulted = {f"/{w.pid}" for w in self.workers if w.faulted}
         stalled = [r for r in rows if r.end == "lost" and not r.worker.endswith((*faulted,))]
@@ -269,7 +289,7 @@ class Ordeal:
 
     def check_owners(self, key: str, mine: Sequence[attempts.Attempt]) -> None:
         """Processes trained a trial one after another, each within its own attempts."""
-        entries = [e for e in self.diary() if e.get("trial") == key]
+        entries = [e for e in self.diary("trained") if e["trial"] == key]
         owners = iter([int(row.worker.rpartition("/")[2]) for row in mine])
         for pid, _ in groupby(entries, key=lambda entry: entry["pid"]):
             assert pid in owners, f"{key}: {pid} trained it when it was another's"
@@ -282,13 +302,17 @@ class Ordeal:
                 assert told[study.trial_id(group, trial.number)] == 1
 
 
-def check_trial(trial: Any, mine: Sequence[attempts.Attempt]) -> None:
+def check_trial(trial: Any, mine: Sequence[attempts.Attempt], again: int) -> None:
     """A trial was finished by the last of its attempts, and each went on where it was left."""
     assert trial.state.is_finished()
     assert not any(row.live for row in mine)
     assert [row.number for row in mine] == list(range(len(mine)))
     assert len({row.token for row in mine}) == len(mine)
-    assert [row.from_epoch for row in mine] == [0, *(row.reached for row in mine[:-1])]
+    lost = [a.reached - b.from_epoch for a, b in pairwise(mine)]
+    assert sum(lost) in (0, again)
+    assert min(lost, default=0) >= 0
+    assert mine[0].from_epoch == 0
+    assert mine[-1].reached == max(trial.intermediate_values, default=0)
     ends = {
         TrialState.COMPLETE: ("finished",),
         TrialState.PRUNED: ("pruned", "paused"),
@@ -475,7 +499,13 @@ def test_paused_and_resumed(
 
 @pytest.mark.parametrize(
     ("at", "nth"),
-    [("in epoch", 4), ("after progress", 2), ("after _report", 3), ("before epoch", 1)],
+    [
+        ("before epoch", 1),
+        ("in epoch", 4),
+        ("after progress", 2),
+        ("before _report", 2),
+        ("before _record", 1),
+    ],
 )
 def test_a_worker_that_comes_back_writes_nothing(
     arena: str, make_ordeal: Callable[..., Ordeal], at: str, nth: int
@@ -524,7 +554,7 @@ def test_postgres_is_restarted(
 ) -> None:
     """Down for longer than the grace period, too: nobody may be called lost for that."""
     postgres_server.start()
-    grace = 60 if outage == 0 else 0.9 * outage
+    grace = 27 if outage == 30 else 60
     ordeal = make_ordeal(postgres_arena, grace=grace, budget={"epochs": 24 * EPOCHS})
     workers = [ordeal.start(epoch_seconds=0.2) for _ in range(4)]
     ordeal.wait_for("trained", 8)
@@ -556,9 +586,7 @@ def test_every_connection_is_ended(
 # 6: Sixteen at once
 
 
-def test_sixteen_on_an_empty_database(
-    storage_url: str, make_ordeal: Callable[..., Ordeal]
-) -> None:
+def test_sixteen_on_an_empty_database(storage_url: str, make_ordeal: Callable[..., Ordeal]) -> None:
     ordeal = make_ordeal(storage_url, create=False, budget={"epochs": 8 * EPOCHS})
     workers = [ordeal.start(spec=ordeal.values) for _ in range(16)]
     for worker in workers:
@@ -581,3 +609,247 @@ def test_sixteen_on_a_hundred_waiting_trials(
     assert len(ordeal.rows()) == 100
     rates = [trial.params["lr"] for trial in ordeal.study.trials(study.arms[0])]
     assert rates == [1e-3 * (i + 1) for i in range(100)]
+
+
+# 7: A trainer that hangs or raises
+
+
+def failed_for_good(ordeal: Ordeal) -> str:
+    """Trial 1 was told FAIL, the others came to their ends; the reason."""
+    ordeal.check(faults=3)
+    (group,) = ordeal.study.arms
+    good, bad, *others = ordeal.study.trials(group)
+    assert bad.state == TrialState.FAIL
+    assert {trial.state for trial in (good, *others)} == {TrialState.COMPLETE}
+    assert len([row for row in ordeal.rows() if row.trial == 1]) == 3
+    reason: str = bad.user_attrs[FAILURE]
+    assert read_status(ordeal.study).failures == (f"{group.name}#1: {reason}",)
+    return reason
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_trainer_that_hangs(arena: str, make_ordeal: Callable[..., Ordeal], count: int) -> None:
+    """Its worker leaves when the grace period is over, so that even a lone one gets on."""
+    ordeal = make_ordeal(arena, grace=2, attempts=3)
+    ordeal.supervise(count, fault("in epoch", "hang", nth=0, trial="00001"))
+    reason = failed_for_good(ordeal)
+    assert reason.startswith("3 attempts failed; ")
+    if count == 1:
+        assert reason == "3 attempts failed; the last: the trainer hung: no batch ended in 2 s"
+    hung = [worker for worker in ordeal.workers if worker.code == 1]
+    assert len(hung) == 3
+    assert all("the trainer hung" in worker.log.read_text() for worker in hung)
+
+
+@pytest.mark.parametrize(
+    ("do", "reason"),
+    [
+        ("raise", "ValueError: odd shape"),
+        ("out of memory", f"RuntimeError: {OUT_OF_MEMORY}"),
+    ],
+)
+def test_a_trainer_that_always_raises(
+    arena: str, make_ordeal: Callable[..., Ordeal], do: str, reason: str
+) -> None:
+    ordeal = make_ordeal(arena, attempts=3)
+    ordeal.supervise(2, fault("in epoch", do, nth=0, trial="00001"))
+    assert failed_for_good(ordeal) == f"3 attempts failed; last: {reason}"
+
+
+def test_people_see_why_a_trial_failed(
+    sqlite_arena: str,
+    make_ordeal: Callable[..., Ordeal],
+    make_tuneoff: Callable[..., Any],
+) -> None:
+    ordeal = make_ordeal(sqlite_arena, attempts=1)
+    ordeal.supervise(1, fault("in epoch", "out of memory", nth=0, trial="00000"))
+    ordeal.check(faults=1)
+    name = ordeal.values["name"]
+    said = make_tuneoff(sqlite_arena)("status", name).text
+    assert f"failed {name}/random/0#0: 1 attempts failed; last: RuntimeError: {OUT_OF_MEMORY}" in (
+        " ".join(said.split())
+    )
+
+
+def test_status_sees_that_a_worker_is_lost(
+    arena: str,
+    make_ordeal: Callable[..., Ordeal],
+    make_tuneoff: Callable[..., Any],
+) -> None:
+    """Though no other worker is there."""
+    ordeal = make_ordeal(arena)
+    ordeal.start(fault("in epoch", "KILL", 4)).wait(-signal.SIGKILL)
+    assert [row.live for row in ordeal.rows()] == [True]
+    status = json.loads(make_tuneoff(arena)("status", ordeal.values["name"], "--json").text)
+    assert status["busy"] == []
+    assert status["arms"][0]["lost"] == 1
+    assert [row.end for row in ordeal.rows()] == ["lost"]
+    ordeal.finish()
+    ordeal.check(faults=1)
+
+
+def test_a_trainer_that_raises_once(arena: str, make_ordeal: Callable[..., Ordeal]) -> None:
+    ordeal = make_ordeal(arena)
+    ordeal.start(fault("in epoch", "out of memory", 4)).wait(0)
+    ordeal.check(faults=1)
+    assert [row.end for row in ordeal.rows()].count("failed") == 1
+
+
+# 8: Diverged
+
+
+def test_a_run_that_diverges(arena: str, make_ordeal: Callable[..., Ordeal]) -> None:
+    ordeal = make_ordeal(arena)
+    ordeal.start(fault("in epoch", "diverge", 3)).wait(0)
+    ordeal.check(faults=0, epochs=2 + 2 * EPOCHS)  # what is left does not pay for another
+    first, *others = ordeal.study.trials(ordeal.study.arms[0])
+    assert (first.state, first.value) == (TrialState.COMPLETE, pytest.approx(0.9))
+    assert first.user_attrs == {DIVERGED: 2}
+    assert len(others) == 2
+    assert {row.end for row in ordeal.rows()} == {"finished"}
+
+
+# 9: The disk
+
+
+def test_no_space_for_a_checkpoint(arena: str, make_ordeal: Callable[..., Ordeal]) -> None:
+    ordeal = make_ordeal(arena)
+    worker = ordeal.start(fault("before checkpoint", "disk full", 2), torch=True)
+    worker.wait(1)
+    assert "no space for a checkpoint" in worker.log.read_text()
+    (left,) = ordeal.rows()
+    assert (left.end, left.epochs) == ("released", 1)
+    ordeal.finish(torch=True)
+    ordeal.check(faults=1)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def corrupt(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + bytes(100) + content[300:])
+
+
+def swap(path: Path) -> None:
+    """The whole checkpoint of another run, under the same name."""
+    from dataclasses import replace
+
+    from trainer import checkpoint
+
+    found = checkpoint.load_newest(path.parent, {})
+    assert found is not None
+    checkpoint.save(path.parent, replace(found, run={"run": "another"}))
+
+
+@pytest.mark.parametrize("damage", [cut, corrupt, swap])
+def test_a_damaged_checkpoint(
+    arena: str, make_ordeal: Callable[..., Ordeal], damage: Callable[[Path], None]
+) -> None:
+    """The one before it is used; what it had, and the ledger has too, is trained again."""
+    ordeal = make_ordeal(arena)
+    ordeal.start(fault("after progress", "KILL", 2), torch=True).wait(-signal.SIGKILL)
+    *_, newest = sorted(ordeal.study.folder.rglob("*.ckpt"))
+    assert newest.name.startswith("000002-")
+    damage(newest)
+    ordeal.finish(torch=True)
+    ordeal.check(faults=1, epochs=2 * EPOCHS, again=1)
+
+
+# 10: Clocks
+
+
+def test_clocks_are_wrong(arena: str, make_ordeal: Callable[..., Ordeal]) -> None:
+    ordeal = make_ordeal(arena, grace=30, budget={"epochs": 16 * EPOCHS})
+    skews = ({"skew": 3600.0}, {"skew": -3600.0}, {"zone": "EAST-13"}, {"zone": "WEST+11"})
+    doomed = ordeal.start(fault("in epoch", "KILL", 5), skew=-3600.0, zone="EAST-13")
+    workers = [ordeal.start(epoch_seconds=0.2, **skew) for skew in skews]
+    doomed.wait(-signal.SIGKILL)
+    for worker in workers:
+        worker.wait(0)
+    ordeal.check(faults=1, epochs=16 * EPOCHS)
+    assert [row.end for row in ordeal.rows()].count("lost") == 1
+
+
+# 11: Killed while taking over
+
+
+@pytest.mark.parametrize("allowed", [5, 1], ids=["taken over", "given up"])
+def test_killed_at_every_step_of_reclaiming(
+    arena: str, make_ordeal: Callable[..., Ordeal], allowed: int
+) -> None:
+    for nth in itertools.count(1):
+        ordeal = make_ordeal(arena, attempts=allowed)
+        ordeal.start(fault("in epoch", "KILL", 4)).wait(-signal.SIGKILL)
+        second = ordeal.start(fault("claim write", "KILL", nth))
+        assert second.ended.wait(WAIT)
+        ordeal.finish()
+        ordeal.check(faults=2, epochs=TRIALS * EPOCHS if allowed == 5 else None)
+        (group,) = ordeal.study.arms
+        failed = [t for t in ordeal.study.trials(group) if t.state == TrialState.FAIL]
+        assert (failed != []) == (allowed == 1)
+        assert all("no sign of life" in trial.user_attrs[FAILURE] for trial in failed)
+        if second.code == 0:
+            break
+    assert nth > 4
+
+
+# At random
+
+
+GRACE = 2.5
+
+
+@pytest.mark.parametrize("round_", range(int(os.environ.get("FAULT_ROUNDS", "3"))))
+def test_at_random(
+    request: pytest.FixtureRequest, make_ordeal: Callable[..., Ordeal], round_: int
+) -> None:
+    """Forty short trials, four workers, a dozen faults; FAULT_ROUNDS says how often."""
+    arena = request.getfixturevalue(("sqlite_arena", "postgres_arena")[round_ % 2])
+    chance = random.Random(round_)
+    ordeal = make_ordeal(
+        arena,
+        grace=GRACE,
+        attempts=50,
+        trial={"epochs": 2},
+        budget={"epochs": 40},
+        arms={
+            "random": {"sampler": "random"},
+            "model": {"sampler": "curve-gp", "startup": 6, "min_epochs": 1},
+        },
+    )
+    workers = [ordeal.start(epoch_seconds=0.1) for _ in range(4)]
+    sleepers: dict[int, tuple[float, Worker]] = {}  # when to wake whom
+    # A newborn that has not come to listen yet dies of any signal.
+    codes = {-signal.SIGKILL, *(128 + n for n in ASKING), *(-n for n in ASKING)}
+    faults = 0
+    deadline = time.monotonic() + WAIT
+    while workers:
+        assert time.monotonic() < deadline, "the study does not come to its end"
+        time.sleep(chance.uniform(0.05, 0.4))
+        for moment, worker in list(sleepers.values()):
+            if time.monotonic() >= moment:
+                worker.send(signal.SIGCONT)
+                del sleepers[worker.pid]
+        for worker in [w for w in workers if w.ended.is_set()]:
+            workers.remove(worker)
+            if worker.code != 0:
+                assert worker.code in codes, f"{worker.code}: {worker.log.read_text()}"
+                workers.append(ordeal.start(epoch_seconds=0.1))
+        if workers and faults < 12:
+            worker = chance.choice(workers)
+            number = chance.choice([signal.SIGKILL] * 3 + [signal.SIGSTOP] * 2 + list(ASKING))
+            worker.send(number)
+            faults += 1
+            if number == signal.SIGSTOP:
+                moment = time.monotonic() + chance.uniform(0, 1.6 * GRACE)
+                sleepers[worker.pid] = moment, worker
+    ordeal.check(faults=faults, epochs=None)
+    rows = ordeal.rows()
+    spent = {
+        group.arm: sum(row.epochs for row in rows if row.group == group.name)
+        for group in ordeal.study.arms
+    }
+    assert spent["random"] == 40
+    assert spent["model"] in (39, 40)
