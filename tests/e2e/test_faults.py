@@ -502,6 +502,7 @@ def test_paused_and_resumed(
     [
         ("before epoch", 1),
         ("in epoch", 4),
+        ("in checkpoint", 2),
         ("after progress", 2),
         ("before _report", 2),
         ("before _record", 1),
