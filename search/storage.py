@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,6 +78,49 @@ def _postgres_started(element: Any, compiler: Any, **kw: Any) -> str:
     return "EXTRACT(EPOCH FROM pg_postmaster_start_time())::double precision"
 
 
+class _Fence(threading.local):
+    """Lets a thread that holds a lock on Postgres commit only while it does hold it.
+
+    Postgres frees a lock with the session that held it, and nobody tells the holder, who would go
+    on in sessions that still live. So each of its commits takes part in the lock's gate, shared,
+    and then makes sure of the lock; whoever gets the lock next passes the gate alone, and so waits
+    for the commits of those before.
+
+    Attributes:
+        session: the process number of the session that holds this thread's lock; 0 without one.
+        gate: the name of the lock.
+    """
+
+    session = 0
+    gate = ""
+    _wrote = False
+
+    def look(self, connection: sa.Connection, cursor: Any, statement: str, *_: Any) -> None:
+        """To be called before each statement: a transaction that only reads needs no check."""
+        self._wrote |= not statement.startswith("SELECT")
+
+    def check(self, connection: sa.Connection) -> None:
+        """To be called before each commit; an outage if the lock is gone."""
+        wrote, self._wrote = self._wrote, False
+        if not (self.session and wrote):
+            return
+        if not connection.scalar(_STILL_HOLDS, {"session": self.session, "gate": self.gate}):
+            reason = Exception("the lock went with the connection that held it")
+            raise sa.exc.OperationalError("COMMIT", {}, reason)
+
+
+_PASS_ALONE = sa.text(
+    "SELECT pg_backend_pid(), pg_advisory_lock(key), pg_advisory_unlock(key)"
+    " FROM hashtextextended(:gate, 1) AS key"
+)
+# The gate comes first: OFFSET keeps it a step of its own.
+_STILL_HOLDS = sa.text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = :session"
+    " AND mode = 'ExclusiveLock' AND granted)"
+    " FROM (SELECT pg_advisory_xact_lock_shared(hashtextextended(:gate, 1)) OFFSET 0) AS gate"
+)
+
+
 @dataclass(frozen=True)
 class Database:
     """An open database that holds both schemas.
@@ -92,6 +136,7 @@ class Database:
     optuna: BaseStorage
     engine: sa.Engine
     patience: float
+    _fence: _Fence = field(default_factory=_Fence, repr=False, compare=False)
 
     def __str__(self) -> str:
         return _shown(self.url)
@@ -100,7 +145,9 @@ class Database:
     def lock(self, name: str) -> Iterator[None]:
         """Hold the named lock, against every other process on this database.
 
-        The lock is freed when its holder dies. On SQLite one lock file serves all names.
+        The lock is freed when its holder dies. On SQLite one lock file serves all names. On
+        Postgres, whoever lost the lock with its connection can commit nothing more under it: that
+        is an outage. Locks do not nest.
         """
         if self.url.get_backend_name() == "sqlite":
             with filelock.FileLock(f"{self.url.database}.lock"):
@@ -114,11 +161,14 @@ class Database:
             time.sleep(random.uniform(0.01, 0.1))
             connection = self._autocommit()
         try:
+            self._fence.gate = f"tuneoff:{name}"
+            self._fence.session = connection.scalar(_PASS_ALONE, {"gate": self._fence.gate})
             yield
         finally:
+            self._fence.session = 0
             try:
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
-            except OUTAGES:
+            except (*OUTAGES, sa.exc.PendingRollbackError):
                 # Postgres frees a lock with the connection that held it.
                 connection.invalidate()
             connection.close()
@@ -198,7 +248,11 @@ def open_database(
         )
     except (StorageInternalError, RuntimeError) as error:
         raise StorageError(f"{shown}: cannot be used ({_reason(error)}); {_mend(sqlite)}") from None
-    return Database(parsed, optuna.storages.get_storage(storage), storage.engine, patience)
+    fence = _Fence()
+    if not sqlite:
+        sa.event.listen(storage.engine, "before_cursor_execute", fence.look)
+        sa.event.listen(storage.engine, "commit", fence.check)
+    return Database(parsed, optuna.storages.get_storage(storage), storage.engine, patience, fence)
 
 
 def _schema_version(url: sa.URL) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
 
+from search import attempts
 from search.errors import StorageError, StorageOutage
 from search.storage import SCHEMA_VERSION, db_now, open_database, version_table
 
@@ -294,3 +297,63 @@ def test_signals_do_not_end_the_wait(sqlite_database: Any) -> None:
     assert sqlite_database.patiently(action) == "done"
     signal.signal(signal.SIGUSR2, before)
     assert len(heard) == 2
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_whoever_lost_the_lock_commits_nothing(
+    database: Any, postgres_server: Any, make_study: Any, me: Any
+) -> None:
+    """Its session is gone, and with it the lock; its other connections live."""
+    study = make_study(database)
+    group, storage = study.arms[0], database.optuna
+    number = storage.get_study_id_from_name(group.name)
+
+    def insert() -> None:
+        attempts.insert(database, me, group.name, 0, 0, 0, 3)
+
+    def robbed(write: Callable[[], object]) -> None:
+        with database.lock("x"):
+            postgres_server.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+            )
+            write()
+
+    with pytest.raises(sa.exc.OperationalError, match="the lock went with the connection"):
+        robbed(insert)
+    with pytest.raises(StorageInternalError):
+        robbed(lambda: storage.create_new_trial(number))
+    assert attempts.read(database, [group.name]) == []
+    assert study.trials(group) == ()
+    with database.lock("x"):
+        insert()
+        storage.create_new_trial(number)
+    assert len(attempts.read(database, [group.name])) == len(study.trials(group)) == 1
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_a_lock_is_had_only_when_the_last_holders_commits_are_through(
+    database: Any, postgres_server: Any, reopen: Any
+) -> None:
+    other = reopen(database)
+    gone, got = threading.Event(), threading.Event()
+
+    def follow() -> None:
+        assert gone.wait(60)
+        with other.lock("x"):
+            got.set()
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    with contextlib.suppress(sa.exc.OperationalError), database.lock("x"):
+        with database.engine.connect() as committing:
+            database._fence.look(committing, None, "INSERT")
+            database._fence.check(committing)
+            (holder,) = postgres_server.execute(
+                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'"
+            )
+            postgres_server.execute(f"SELECT pg_terminate_backend({holder[0]}, 5000)")
+            gone.set()
+            assert not got.wait(1)
+            committing.rollback()
+        assert got.wait(60)
+    thread.join(60)
