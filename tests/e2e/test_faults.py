@@ -542,10 +542,8 @@ def test_a_worker_comes_back_while_its_trial_is_trained(
 # 5: The database goes away
 
 
-@pytest.mark.parametrize(
-    ("outage", "mode"),
-    [(0, "fast"), (5, "immediate"), pytest.param(30, "fast", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("outage", "mode"), [(0, "fast"), (5, "immediate"), (30, "fast")])
 def test_postgres_is_restarted(
     postgres_arena: str,
     postgres_server: Any,
@@ -597,6 +595,7 @@ def test_sixteen_on_an_empty_database(storage_url: str, make_ordeal: Callable[..
     ordeal.check(faults=0, epochs=8 * EPOCHS)
 
 
+@pytest.mark.slow
 def test_sixteen_on_a_hundred_waiting_trials(
     arena: str, make_ordeal: Callable[..., Ordeal]
 ) -> None:
@@ -628,6 +627,7 @@ def failed_for_good(ordeal: Ordeal) -> str:
     return reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 4])
 def test_a_trainer_that_hangs(arena: str, make_ordeal: Callable[..., Ordeal], count: int) -> None:
     """Its worker leaves when the grace period is over, so that even a lone one gets on."""
@@ -776,6 +776,7 @@ def test_clocks_are_wrong(arena: str, make_ordeal: Callable[..., Ordeal]) -> Non
 # 11: Killed while taking over
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allowed", [5, 1], ids=["taken over", "given up"])
 def test_killed_at_every_step_of_reclaiming(
     arena: str, make_ordeal: Callable[..., Ordeal], allowed: int
@@ -802,6 +803,7 @@ def test_killed_at_every_step_of_reclaiming(
 GRACE = 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("round_", range(int(os.environ.get("FAULT_ROUNDS", "3"))))
 def test_at_random(
     request: pytest.FixtureRequest, make_ordeal: Callable[..., Ordeal], round_: int
