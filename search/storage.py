@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 DEFAULT_URL = "sqlite:///tuneoff.db"
 PATIENCE_SECONDS = 600.0
+FROZEN_SECONDS = 120  # without a word from who holds a lock or a transaction on Postgres
 OUTAGES = (
     sa.exc.OperationalError,
     sa.exc.InterfaceError,
@@ -110,7 +111,8 @@ class _Fence(threading.local):
 
 
 _PASS_ALONE = sa.text(
-    "SELECT pg_backend_pid(), pg_advisory_lock(key), pg_advisory_unlock(key)"
+    "SELECT pg_backend_pid(), pg_advisory_lock(key), pg_advisory_unlock(key),"
+    " set_config('idle_session_timeout', :frozen, false)"
     " FROM hashtextextended(:gate, 1) AS key"
 )
 # The gate comes first: OFFSET keeps it a step of its own.
@@ -146,8 +148,9 @@ class Database:
         """Hold the named lock, against every other process on this database.
 
         The lock is freed when its holder dies. On SQLite one lock file serves all names. On
-        Postgres, whoever lost the lock with its connection can commit nothing more under it: that
-        is an outage. Locks do not nest.
+        Postgres also when its holder is stopped, or cut off, for ``FROZEN_SECONDS``; and whoever
+        lost the lock with its connection can commit nothing more under it: that is an outage.
+        Locks do not nest.
         """
         if self.url.get_backend_name() == "sqlite":
             with filelock.FileLock(f"{self.url.database}.lock"):
@@ -162,12 +165,14 @@ class Database:
             connection = self._autocommit()
         try:
             self._fence.gate = f"tuneoff:{name}"
-            self._fence.session = connection.scalar(_PASS_ALONE, {"gate": self._fence.gate})
+            passed = {"gate": self._fence.gate, "frozen": f"{FROZEN_SECONDS}s"}
+            self._fence.session = connection.scalar(_PASS_ALONE, passed)
             yield
         finally:
             self._fence.session = 0
             try:
-                connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+                awake = sa.func.set_config("idle_session_timeout", "0", False)
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(key), awake))
             except (*OUTAGES, sa.exc.PendingRollbackError):
                 # Postgres frees a lock with the connection that held it.
                 connection.invalidate()
@@ -302,7 +307,17 @@ def _engine_options(url: sa.URL) -> dict[str, Any]:
     return {
         "pool_size": 1,
         "max_overflow": 2,
-        "connect_args": {"options": "-c timezone=UTC", "connect_timeout": 10},
+        # Whoever is cut off is noticed on both sides within a minute or two, not in two hours;
+        # and whoever is stopped within a transaction keeps nobody waiting for its rows.
+        "connect_args": {
+            "options": "-c timezone=UTC -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10"
+            f" -c tcp_keepalives_count=3 -c idle_in_transaction_session_timeout={FROZEN_SECONDS}s",
+            "connect_timeout": 10,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
+        },
     }
 
 

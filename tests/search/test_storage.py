@@ -357,3 +357,32 @@ def test_a_lock_is_had_only_when_the_last_holders_commits_are_through(
             committing.rollback()
         assert got.wait(60)
     thread.join(60)
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_a_holder_that_is_frozen_loses_the_lock(
+    database: Any, make_study: Any, me: Any, reopen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.storage.FROZEN_SECONDS", 1)
+    group, other, got = make_study(database).arms[0], reopen(database), threading.Event()
+
+    def follow() -> None:
+        with other.lock("x"):
+            got.set()
+
+    def freeze() -> None:
+        with database.lock("x"):
+            thread.start()
+            assert got.wait(60)  # nothing is heard of us meanwhile
+            attempts.insert(database, me, group.name, 0, 0, 0, 3)
+
+    thread = threading.Thread(target=follow)
+    with pytest.raises(sa.exc.OperationalError, match="the lock went with the connection"):
+        freeze()
+    thread.join(60)
+    assert attempts.read(database, [group.name]) == []
+    with database.lock("x"):  # and it is none the worse for it
+        attempts.insert(database, me, group.name, 0, 0, 0, 3)
+    with database.engine.connect() as connection:
+        query = sa.text("SHOW idle_session_timeout")
+        assert connection.scalar(query) == "0"
