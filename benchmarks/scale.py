@@ -44,6 +44,7 @@ SPACE = {
 }
 TASK = Task(("a", "b"), {"train": 2, "validation": 2, "test": 2}, "0" * 64)
 NAME, GROUP = "scale", "scale/random/0"
+COPIED = ("trial_params", "trial_values", "trial_intermediate_values")  # tables of a trial's parts
 ROUND = 10  # trials of one side before it is the other's turn
 THREADS = 25  # workers in one process
 
@@ -139,9 +140,9 @@ def cost_per_trial(server: Server, sizes: list[int], trials: int) -> list[dict[s
     trainer, times = Sleeper(), Times()
     rows = []
     for size in sizes:
-        _fill(study.optuna_study(study.arms[0]), size)
+        _fill(mine, study.optuna_study(study.arms[0]), size)
         _fill_attempts(study, size)
-        _fill(plain, size)
+        _fill(theirs, plain, size)
         # As for a worker that starts now: what it has to learn of the past counts, once.
         study = open_study(open_database(mine), NAME, study.work)
         plain = optuna.load_study(storage=theirs, study_name=GROUP, sampler=sampler)
@@ -189,21 +190,44 @@ def _study(url: str, budget: int) -> Study:
     return create_study(open_database(url, create=True), spec, TASK, Path(tempfile.gettempdir()))
 
 
-def _fill(study: optuna.Study, size: int) -> None:
-    """Finished trials up to this number."""
-    rng = np.random.default_rng(0)
+def _fill(url: str, study: optuna.Study, size: int) -> None:
+    """Finished trials up to this number: copies of one, made by the database itself."""
     values = {epoch: _error(0.1, epoch) for epoch in range(1, EPOCHS + 1)}
-    count = size - len(study.get_trials(deepcopy=False))
-    with click.progressbar(range(count), label=f"filling up to {size}") as numbers:
-        for _ in numbers:
-            params = {"lr": 10 ** rng.uniform(-4, 0), "momentum": 0.9, "weight_decay": 1e-4}
-            trial = create_trial(
-                params=params,
-                distributions=dict(SPACE),
-                value=values[EPOCHS],
-                intermediate_values=values,
+    study.add_trial(
+        create_trial(
+            params={"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
+            distributions=dict(SPACE),
+            value=values[EPOCHS],
+            intermediate_values=values,
+        )
+    )
+    one = study.get_trials(deepcopy=False)[-1]
+    engine = sa.create_engine(url)
+    tables = sa.MetaData()
+    tables.reflect(engine, only=["trials", *COPIED])
+    trials = tables.tables["trials"]
+    numbers = sa.select(sa.func.generate_series(one.number + 1, size - 1).label("n")).subquery()
+    same = [column for column in trials.c if column.name not in ("trial_id", "number")]
+    with engine.begin() as connection:
+        copies = sa.select(numbers.c.n, *same).join_from(
+            numbers, trials, trials.c.trial_id == one._trial_id
+        )
+        connection.execute(trials.insert().from_select(["number", *[c.name for c in same]], copies))
+        for name in COPIED:
+            table = tables.tables[name]
+            part = [c for c in table.c if c.name != "trial_id" and not c.primary_key]
+            # Each copy gets the parts that the one has.
+            new = (
+                sa.select(trials.c.trial_id, *part)
+                .join_from(trials, table, table.c.trial_id == one._trial_id)
+                .where(trials.c.study_id == study._study_id, trials.c.number > one.number)
             )
-            study.add_trial(trial)
+            connection.execute(
+                table.insert().from_select(["trial_id", *[c.name for c in part]], new)
+            )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE")
+    engine.dispose()
 
 
 def _fill_attempts(study: Study, size: int) -> None:
