@@ -324,7 +324,7 @@ def _process(
 
     def run(i: int) -> None:
         # Nobody starts two hundred workers within a second.
-        time.sleep(epoch_seconds * i / workers)
+        time.sleep(3 * epoch_seconds * i / workers)
         try:
             if side == "ours":
                 database = open_database(url)
@@ -344,6 +344,11 @@ def _process(
         except Exception as error:
             errors.append(f"{type(error).__name__}: {error}".splitlines()[0])
 
+    # SQLAlchemy imports parts of itself when it is first used, which threads must not do at once.
+    first = RDBStorage(url, engine_kwargs={"pool_size": 1})
+    optuna.load_study(study_name=GROUP, storage=first)
+    first.remove_session()
+    first.engine.dispose()
     threads = [threading.Thread(target=run, args=(i,)) for i in range(workers)]
     started = time.time()
     for thread in threads:

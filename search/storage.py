@@ -111,8 +111,7 @@ class _Fence(threading.local):
 
 
 _PASS_ALONE = sa.text(
-    "SELECT pg_backend_pid(), pg_advisory_lock(key), pg_advisory_unlock(key),"
-    " set_config('idle_session_timeout', :frozen, false)"
+    "SELECT pg_backend_pid(), pg_advisory_lock(key), pg_advisory_unlock(key)"
     " FROM hashtextextended(:gate, 1) AS key"
 )
 # The gate comes first: OFFSET keeps it a step of its own.
@@ -158,15 +157,13 @@ class Database:
             return
         key = sa.func.hashtextextended(f"tuneoff:{name}", 0)
         connection = self._autocommit()
-        # Polling holds no connection while it waits, so that 200 workers need few.
-        while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))):
-            connection.close()
-            time.sleep(random.uniform(0.01, 0.1))
-            connection = self._autocommit()
         try:
+            # Waiting in the server keeps the one connection that a worker has anyway. Two hundred
+            # that ask again and again leave no time for the one that holds the lock.
+            alert = sa.func.set_config("idle_session_timeout", f"{FROZEN_SECONDS}s", False)
+            connection.execute(sa.select(alert, sa.func.pg_advisory_lock(key)))
             self._fence.gate = f"tuneoff:{name}"
-            passed = {"gate": self._fence.gate, "frozen": f"{FROZEN_SECONDS}s"}
-            self._fence.session = connection.scalar(_PASS_ALONE, passed)
+            self._fence.session = connection.scalar(_PASS_ALONE, {"gate": self._fence.gate})
             yield
         finally:
             self._fence.session = 0
