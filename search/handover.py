@@ -88,8 +88,8 @@ def bring(study: Study, group: Group, trial: FrozenTrial, *files: str) -> Path:
     """
     folder = study.checkpoints(group, trial)
     if study.artifacts is not None:
-        rows = attempts.read(study.database, [group.name])
-        last = max((row.number for row in rows if row.trial == trial.number), default=0)
+        rows = attempts.read(study.database, [group.name], {trial.number})
+        last = max((row.number for row in rows), default=0)
         for file in files:
             study.artifacts.get(_key(study, group, trial, last, file), folder)
     return folder

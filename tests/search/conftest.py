@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from hypothesis import settings
 
 from search import attempts
-from search.attempts import Worker
+from search.attempts import Attempt, Worker
 from search.spec import StudySpec
 from search.storage import Database, open_database
 from search.study import Group, Study, create_study
@@ -171,6 +171,19 @@ def quiet() -> Iterator[None]:
 def long_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that has been up for ever, so that attempts can be made to look old."""
     monkeypatch.setattr(attempts, "db_started", lambda: sa.literal(0.0))
+
+
+@pytest.fixture(scope="session")
+def age() -> Callable[[Database, Attempt, float], None]:
+    """Lets an attempt's last sign of progress lie so many seconds further back."""
+
+    def age(database: Database, attempt: Attempt, seconds: float) -> None:
+        table = attempts.attempts_table
+        change = table.update().where(table.c.token == attempt.token)
+        with database.engine.begin() as connection:
+            connection.execute(change.values(progressed=table.c.progressed - seconds))
+
+    return age
 
 
 @pytest.fixture(scope="session")

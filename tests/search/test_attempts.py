@@ -33,16 +33,6 @@ def row(database: Any, group: str, number: int = 0) -> Attempt:
     return next(r for r in attempts.read(database, [group]) if r.number == number)
 
 
-def age(database: Any, attempt: Attempt, seconds: float) -> None:
-    """Let an attempt's last sign of progress lie that long ago."""
-    with database.engine.begin() as connection:
-        connection.execute(
-            attempts.attempts_table.update()
-            .where(attempts.attempts_table.c.token == attempt.token)
-            .values(progressed=attempts.attempts_table.c.progressed - seconds)
-        )
-
-
 def test_what_is_inserted_is_read(database: Any, group: str, me: Worker) -> None:
     made = attempts.insert(database, me, group, 3, 0, 2, 9)
     found = row(database, group)
@@ -183,7 +173,9 @@ def test_only_the_databases_clock_counts(
     assert 0 <= found.idle < 10
 
 
-def test_silence_beyond_the_grace_period_is_stale(database: Any, group: str, me: Worker) -> None:
+def test_silence_beyond_the_grace_period_is_stale(
+    age: Any, database: Any, group: str, me: Worker
+) -> None:
     attempt = attempts.insert(database, me, group, 0, 0, 0, 9)
     assert not row(database, group).is_stale(60)
     age(database, attempt, 61)
@@ -200,6 +192,7 @@ def test_silence_beyond_the_grace_period_is_stale(database: Any, group: str, me:
 
 
 def test_nobody_can_show_progress_while_the_database_is_down(
+    age: Any,
     postgres_database: Any,
     postgres_server: Any,
     group: str,

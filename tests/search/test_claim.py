@@ -49,16 +49,6 @@ def end(study: Study, claimed: Claim, kind: Any, epochs: int = 0, reason: Any = 
     attempts.close(study.database, claimed.attempt, kind, reason)
 
 
-def age(study: Study, claimed: Claim, seconds: float) -> None:
-    table = attempts.attempts_table
-    with study.database.engine.begin() as connection:
-        connection.execute(
-            table.update()
-            .where(table.c.token == claimed.attempt.token)
-            .values(progressed=table.c.progressed - seconds)
-        )
-
-
 def enqueue(study: Study, group: Group, lr: float) -> None:
     study.add_trial(group, new_trial(study, TrialState.WAITING, NewTrial({"lr": lr}, 3)))
 
@@ -266,13 +256,15 @@ def test_an_orphan_is_taken_over_where_it_was(
     assert (second.before.number, second.before.end) == (0, kind)
 
 
-def test_silence_is_loss_after_the_grace_period(database: Any, make_study: Any, me: Worker) -> None:
+def test_silence_is_loss_after_the_grace_period(
+    age: Any, database: Any, make_study: Any, me: Worker
+) -> None:
     study = make_study(database, budget={"epochs": 3}, workers={"grace_seconds": 60.0})
     group = study.arms[0]
     first = own(claim(study, group, me))
-    age(study, first, 50)
+    age(study.database, first.attempt, 50)
     assert claim(study, group, me) is Nothing.WAIT
-    age(study, first, 20)
+    age(study.database, first.attempt, 20)
     second = own(claim(study, group, me))
     assert (second.trial.number, second.attempt.number) == (0, 1)
     row = attempts.read(database, [group.name])[0]

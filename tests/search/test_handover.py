@@ -254,7 +254,7 @@ def test_a_damaged_object_falls_back_to_the_attempt_before(
 
 
 def test_a_stalled_worker_overwrites_nothing_of_its_successors(
-    machines: Any, me: Any, never: Any, stored: Any, reopen: Any
+    age: Any, machines: Any, me: Any, never: Any, stored: Any, reopen: Any
 ) -> None:
     a, b, c = machines(3)
     hanging, go = threading.Event(), threading.Event()
@@ -279,11 +279,7 @@ def test_a_stalled_worker_overwrites_nothing_of_its_successors(
     thread = threading.Thread(target=stall)
     thread.start()
     assert hanging.wait(60)
-    table = attempts.attempts_table
-    with b.study.database.engine.begin() as connection:
-        silent = table.c.progressed - 2 * b.study.spec.workers.grace_seconds
-        ours = table.c.token == mine.attempt.token
-        connection.execute(table.update().where(ours).values(progressed=silent))
+    age(b.study.database, mine.attempt, 2 * b.study.spec.workers.grace_seconds)
     theirs = claim(b.study, mine.group, me)
     assert isinstance(theirs, Claim)
     assert thread.is_alive()

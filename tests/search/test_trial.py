@@ -36,7 +36,7 @@ def claimed(study: Any, group: Any, worker: Any) -> Claim:
 
 
 def test_a_worker_that_lost_its_trial_writes_nothing(
-    database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, reopen: Any,
+    age: Any, database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, reopen: Any,
     check_ledger: Any,
 ) -> None:  # fmt: skip
     study = make_study(database, budget={"epochs": 3}, workers={"grace_seconds": 60.0})
@@ -62,10 +62,7 @@ def test_a_worker_that_lost_its_trial_writes_nothing(
     thread = threading.Thread(target=stall)
     thread.start()
     assert hanging.wait(20)
-    table = attempts.attempts_table
-    with database.engine.begin() as connection:
-        mine_only = table.update().where(table.c.token == mine.attempt.token)
-        connection.execute(mine_only.values(progressed=table.c.progressed - 61))
+    age(database, mine.attempt, 61)
     theirs = claimed(study, group, me)
     assert thread.is_alive()
     assert theirs.attempt.number == 1
