@@ -229,7 +229,7 @@ class _Repeat:
 
     @property
     def horizon(self) -> int:
-        return self.study.spec.trial.epochs
+        return int(self.study.spec.trial.epochs)
 
     @cached_property
     def scene(self) -> Scene | None:

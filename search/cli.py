@@ -617,9 +617,9 @@ def doctor(storage: str, work: Path) -> int:
       tuneoff doctor --storage postgresql://me@db/tuneoff
     """
     from search.doctor import examine
-    from trainer.models import IMAGENET_WEIGHTS, imagenet_problem
+    from trainer.models import PRETRAINED, imagenet_problem
 
-    weights = {model: imagenet_problem(model) for model in IMAGENET_WEIGHTS}
+    weights = {model: imagenet_problem(model) for model in PRETRAINED}
     findings = examine(storage, work, _trainer(work).describe(), weights)
     for finding in findings:
         mark = (

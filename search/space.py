@@ -1,7 +1,7 @@
 """The search space: Optuna distributions, unit-cube points, and what a parameter's name means.
 
 The only module that knows parameter names: "lr", "momentum" and "weight_decay" are HyperParams,
-every other name is a field of the Recipe.
+every other name is a field of the Recipe, or "layer_decay.PREFIX", one of its factors.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from optuna.distributions import (
 )
 
 from search.spec import ParamSpec, StudySpec
-from trainer.contract import HyperParams, Recipe
+from trainer.contract import LAYER_DECAY, HyperParams, Recipe
 
 Floats = NDArray[np.float64]
 
 HYPERPARAMS = tuple(f.name for f in fields(HyperParams))
+_INTEGERS = tuple(f.name for f in fields(Recipe) if f.type == "int")
 FIXED = ("data", "epochs")  # the split is part of fairness, epochs are the currency
-INTEGERS = ("batch_size", "patience", "step_epochs")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SearchSpace:
         """
         known = [*HYPERPARAMS, *(f.name for f in fields(Recipe) if f.name not in FIXED)]
         for name in spec.space:
-            if name not in known:
+            if name not in known and not name.startswith(LAYER_DECAY):
                 why = "is fixed within a study" if name in FIXED else "is no parameter"
                 raise ValueError(f"space.{name}: {why}; choose from: {', '.join(known)}")
         space = cls(
@@ -65,7 +65,7 @@ class SearchSpace:
             fixed=spec.trial.hyperparams(),
         )
         for name, distribution in space.distributions.items():
-            kind = type(getattr(space.fixed if name in HYPERPARAMS else space.recipe, name))
+            kind = type(_default(space, name))
             for value in _ends(distribution):
                 if type(value) is not kind and (type(value), kind) != (int, float):
                     raise ValueError(
@@ -133,6 +133,13 @@ class SearchSpace:
         ]
 
 
+def _default(space: SearchSpace, name: str) -> Any:
+    """A value of the parameter's type."""
+    if name.startswith(LAYER_DECAY):
+        return 1.0
+    return getattr(space.fixed if name in HYPERPARAMS else space.recipe, name)
+
+
 def describe(distribution: BaseDistribution) -> str:
     """A distribution in words, as in "0.0001 to 1, log"."""
     if isinstance(distribution, CategoricalDistribution):
@@ -147,14 +154,14 @@ def _distribution(name: str, spec: ParamSpec) -> BaseDistribution:
         return CategoricalDistribution(spec.choices)
     assert spec.low is not None
     assert spec.high is not None
-    if name in INTEGERS:
+    if name in _INTEGERS:
         for end in (spec.low, spec.high, spec.step or 1):
             if end != int(end):
                 raise ValueError(f"space.{name}: {end:g} is not a whole number; {name} is one")
     made: IntDistribution | FloatDistribution
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about the end of the range: see below
-        if name in INTEGERS:
+        if name in _INTEGERS:
             step = int(spec.step or 1)
             made = IntDistribution(int(spec.low), int(spec.high), log=spec.log, step=step)
         else:

@@ -8,17 +8,30 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields as dataclass_fields
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from search.errors import SpecError
-from trainer.contract import COMBINATIONS, DataSource, HyperParams, Recipe
+from trainer.contract import COMBINATIONS, PRESETS, DataSource, HyperParams, Recipe
 
 SAMPLERS = ("curve-gp", "gp", "tpe", "random", "quasi-random", "grid")
 PRUNERS = ("none", "median", "hyperband", "successive-halving")
 RESERVED_ARMS = ("full", "ensemble")
+
+# May change while a study runs.
+_NO_IDENTITY: Any = {"workers": True, "data": {"path"}}
 
 Choice = str | int | float | bool
 
@@ -46,20 +59,26 @@ class DataSpec(_Section):
         return DataSource(**self.model_dump(), split_seed=split_seed)
 
 
-class TrialSpec(_Section):
+def _recipe_fields(optional: bool) -> dict[str, Any]:
+    """The fields of ``trainer.contract.Recipe`` but its data, as pydantic has them."""
+    hints = get_type_hints(Recipe)
+    default = Recipe()
+    return {
+        field.name: (hints[field.name] | None, None)
+        if optional
+        else (hints[field.name], Field(default_factory=partial(getattr, default, field.name)))
+        for field in dataclass_fields(Recipe)
+        if field.name != "data"
+    }
+
+
+_RecipeSection: Any = create_model("_RecipeSection", __base__=_Section, **_recipe_fields(False))
+_ChangesSection: Any = create_model("_ChangesSection", __base__=_Section, **_recipe_fields(True))
+
+
+class TrialSpec(_RecipeSection):  # type: ignore[misc]
     """[trial]: the short run. Fields of ``trainer.contract.Recipe``, and fixed HyperParams."""
 
-    model: str = "proxy"
-    weights: str = "none"
-    epochs: int = 9
-    batch_size: int = 128
-    schedule: str = "plateau"
-    patience: int = 2
-    step_epochs: int = 3
-    drop: float = 0.1
-    warmup_epochs: float = 0.0
-    flip: bool = True
-    precision: str = "auto"
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -72,7 +91,7 @@ class TrialSpec(_Section):
 
     def recipe_fields(self) -> dict[str, Any]:
         """What belongs to the Recipe."""
-        return self.model_dump(exclude={"lr", "momentum", "weight_decay"})
+        return dict(self.model_dump(exclude={"lr", "momentum", "weight_decay"}))
 
     def hyperparams(self) -> HyperParams:
         """What holds where it is not searched."""
@@ -169,52 +188,31 @@ class ArmSpec(_Section):
         return self
 
 
-class PromoteSpec(_Section):
+class PromoteSpec(_ChangesSection):  # type: ignore[misc]
     """[promote]: full training of what the arms found.
 
     Every arm's pick of every repeat is trained in full once; besides, the ``top`` configurations
     of all arms are trained with ``seeds`` seeds each, and the best of them on average is the
-    study's.
-
-    Attributes:
-        epochs: of full training; model, batch_size, schedule: as in the trial unless given.
+    study's. Fields of ``trainer.contract.Recipe`` are as in the trial unless given.
     """
 
     top: int = Field(default=3, ge=1)
     seeds: int = Field(default=3, ge=1)
     epochs: int = Field(gt=0)
-    model: str | None = None
-    weights: str | None = None
-    batch_size: int | None = None
-    schedule: str | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        Recipe(**self.changes())
-        return self
 
     def changes(self) -> dict[str, Any]:
         """The Recipe fields that full training changes."""
-        return self.model_dump(exclude={"top", "seeds"}, exclude_none=True)
+        return dict(self.model_dump(exclude={"top", "seeds"}, exclude_none=True))
 
 
-class MemberSpec(_Section):
-    """One of the ensemble's models; what is not given is as in full training."""
+class MemberSpec(_ChangesSection):  # type: ignore[misc]
+    """One of the ensemble's models; fields of Recipe are as in full training unless given."""
 
     model: str
-    weights: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    schedule: str | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        Recipe(**self.changes())
-        return self
 
     def changes(self) -> dict[str, Any]:
         """The Recipe fields that this member changes."""
-        return self.model_dump(exclude_none=True)
+        return dict(self.model_dump(exclude_none=True))
 
 
 class EnsembleSpec(_Section):
@@ -259,6 +257,11 @@ class StudySpec(_Section):
     ensemble: EnsembleSpec | None = None
     workers: WorkersSpec = WorkersSpec()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _presets(cls, values: Any) -> Any:
+        return _expanded(values) if isinstance(values, Mapping) else values
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.budget.epochs < self.trial.epochs:
@@ -277,7 +280,20 @@ class StudySpec(_Section):
                 )
         if self.ensemble and not self.promote:
             raise ValueError("ensemble: needs a [promote] section, which chooses its configuration")
+        self._check_recipes()
         return self
+
+    def _check_recipes(self) -> None:
+        """ValueError for changes of a recipe that are wrong, or do not go with the rest of it."""
+        where = "promote"
+        try:
+            full = self.full_recipe() if self.promote else None
+            for i, member in enumerate(self.ensemble.members if self.ensemble else ()):
+                where = f"ensemble.members.{i}"
+                assert full is not None
+                full.override(member.changes())
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
 
     def recipe(self) -> Recipe:
         """The short trial's recipe, before searched fields are filled in."""
@@ -296,11 +312,13 @@ class StudySpec(_Section):
 
     def identity(self) -> dict[str, Any]:
         """What may not change once the study exists: all but where data lies and [workers]."""
-        return self.model_dump(mode="json", exclude={"workers": True, "data": {"path"}})
+        return self.model_dump(mode="json", exclude=_NO_IDENTITY)
 
     def digest(self) -> str:
-        """SHA-256 of ``identity``, hexadecimal."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of ``identity`` without what has its default, hexadecimal: a study stays the same
+        when a later version has more fields."""
+        said = self.model_dump(mode="json", exclude=_NO_IDENTITY, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: StudySpec) -> list[str]:
         """Lines "FIELD: mine here, theirs there" for each field of ``identity`` that differs."""
@@ -347,6 +365,38 @@ def _known(value: str, known: Sequence[str], what: str) -> str:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown {what} {value!r}; {hint}choose one of: {', '.join(known)}")
     return value
+
+
+def _expanded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A study file's values, each "preset" replaced by what it stands for where nothing is given.
+
+    The trial's preset says how large images are, too: that is the same for all runs of a study.
+    """
+    found = dict(values)
+    trial = found.get("trial")
+    if isinstance(trial, Mapping) and "preset" in trial:
+        side = {"image_size": _preset(trial["preset"])["image_size"]}
+        found["data"] = side | dict(found.get("data", {}))
+    ensemble = found.get("ensemble")
+    if isinstance(ensemble, Mapping) and isinstance(ensemble.get("members"), list):
+        members = [_with_preset(member) for member in ensemble["members"]]
+        found["ensemble"] = dict(ensemble) | {"members": members}
+    for section in ("trial", "promote"):
+        if section in found:
+            found[section] = _with_preset(found[section])
+    return found
+
+
+def _with_preset(section: Any) -> Any:
+    if not isinstance(section, Mapping) or "preset" not in section:
+        return section
+    given = {key: value for key, value in section.items() if key != "preset"}
+    stands_for = {k: v for k, v in _preset(section["preset"]).items() if k != "image_size"}
+    return stands_for | given
+
+
+def _preset(name: Any) -> Mapping[str, Any]:
+    return PRESETS[_known(str(name), tuple(PRESETS), "preset")]
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

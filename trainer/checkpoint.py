@@ -40,8 +40,10 @@ class Checkpoint:
             only a run that agrees in all of it.
         about: what prediction needs to know: class names, stored image size.
         model: the model's state dict.
+        average: its moving average's state dict, which is what is evaluated; None without.
         optimizer: the optimiser's state dict.
         schedule: the schedule's state.
+        accumulation: parts into which each batch is divided.
         epoch: epochs completed.
         batch: batches done of the epoch after these.
         loss_sum: of that epoch, cross entropy summed over its images so far, nats.
@@ -53,8 +55,10 @@ class Checkpoint:
     run: Mapping[str, Any]
     about: Mapping[str, Any]
     model: Mapping[str, Any]
+    average: Mapping[str, Any] | None
     optimizer: Mapping[str, Any]
     schedule: Mapping[str, Any]
+    accumulation: int
     epoch: int
     batch: int
     loss_sum: float

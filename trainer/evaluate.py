@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,40 +16,47 @@ from trainer.data.batches import Resident
 # Large enough to keep a device busy, small enough for ResNet152 at 224 px beside its training.
 BATCH = 256
 
-View = Callable[[Tensor], Sequence[Tensor]]
-"""Images of shape (batch, 3, height, width) to the versions of them that a model is shown."""
+View = Callable[[Tensor, int | None], Sequence[Tensor]]
+"""Stored images (uint8, shape (batch, height, width, 3)) and the side in pixels that the model
+takes (None for the stored size) to the versions that it is shown: normalised, of shape
+(batch, 3, side, side)."""
 
 
-def plain(images: Tensor) -> Sequence[Tensor]:
+def plain(images: Tensor, side: int | None) -> Sequence[Tensor]:
     """The images as they are."""
-    return [images]
+    return [batches.normalise(images, side)]
 
 
-def flip(images: Tensor) -> Sequence[Tensor]:
+def flip(images: Tensor, side: int | None) -> Sequence[Tensor]:
     """The images and their mirror images."""
-    return [images, images.flip(3)]
+    whole = batches.normalise(images, side)
+    return [whole, whole.flip(3)]
 
 
-def ten_crop(images: Tensor) -> Sequence[Tensor]:
-    """Four corners, the centre, and the mirror images of these five (Krizhevsky et al. 2012);
-    a crop's side is 7/8 of the image's, as 224 is of 256."""
-    height, width = images.shape[2:]
-    h, w = max(1, height * 7 // 8), max(1, width * 7 // 8)
-    corners = [(0, 0), (0, width - w), (height - h, 0), (height - h, width - w)]
-    places = [*corners, ((height - h) // 2, (width - w) // 2)]
-    crops = [images[:, :, top : top + h, left : left + w] for top, left in places]
+def ten_crop(images: Tensor, side: int | None) -> Sequence[Tensor]:
+    """Four corners, the centre, and the mirror images of these five (Krizhevsky et al. 2012), of
+    images scaled to 8/7 of the side, as 256 is of 224."""
+    height, width = (side, side) if side else images.shape[1:3]
+    whole = batches.normalise(images, max(height, width) * 8 // 7)
+    below, right = whole.shape[2] - height, whole.shape[3] - width
+    corners = [(0, 0), (0, right), (below, 0), (below, right)]
+    places = [*corners, (below // 2, right // 2)]
+    crops = [whole[:, :, y : y + height, x : x + width] for y, x in places]
     return [*crops, *(crop.flip(3) for crop in crops)]
 
 
-VIEWS = {"plain": plain, "flip": flip, "ten-crop": ten_crop}
+VIEWS: Mapping[str, View] = {"plain": plain, "flip": flip, "ten-crop": ten_crop}
 
 
-def forward(model: nn.Module, images: Tensor, bf16: bool, view: View = plain) -> Tensor:
+def forward(
+    model: nn.Module, images: Tensor, side: int | None, bf16: bool, view: View = plain
+) -> Tensor:
     """A batch's logits in evaluation mode; over several views, log of the mean probability.
 
     Args:
         model: left in evaluation mode.
-        images: normalised, shape (batch, 3, height, width).
+        images: as stored, uint8, shape (batch, height, width, 3).
+        side: pixels to which they are scaled; None keeps the stored size.
         bf16: compute in bfloat16.
         view: test-time augmentation.
 
@@ -58,7 +65,7 @@ def forward(model: nn.Module, images: Tensor, bf16: bool, view: View = plain) ->
     """
     model.eval()
     with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        outputs: list[Tensor] = [model(version).float() for version in view(images)]
+        outputs: list[Tensor] = [model(version).float() for version in view(images, side)]
     if len(outputs) == 1:
         return outputs[0]
     stacked = torch.stack([output.log_softmax(1) for output in outputs])
@@ -78,14 +85,28 @@ def score(
     Args:
         between: called between batches.
     """
+    outputs, labels = logits(model, data, chosen, bf16, view, between)
+    return Scores(outputs.cpu().numpy(), labels.cpu().numpy())
+
+
+def logits(
+    model: nn.Module,
+    data: Resident,
+    chosen: NDArray[np.int64],
+    bf16: bool,
+    view: View = plain,
+    between: Callable[[], object] = lambda: None,
+) -> tuple[Tensor, Tensor]:
+    """As ``score``, on the device: float32 (images, classes) and int64 (images,)."""
     outputs: list[Tensor] = []
+    labels: list[Tensor] = []
     for start in range(0, len(chosen), BATCH):
         if outputs:
             between()
-        images, _ = batches.gather(data, chosen[start : start + BATCH])
-        outputs.append(forward(model, images, bf16, view))
-    labels = data.labels[torch.from_numpy(chosen).to(data.labels.device)]
-    return Scores(torch.cat(outputs).cpu().numpy(), labels.cpu().numpy())
+        images, shown = batches.gather(data, chosen[start : start + BATCH])
+        outputs.append(forward(model, images, data.image_size, bf16, view))
+        labels.append(shown)
+    return torch.cat(outputs), torch.cat(labels)
 
 
 def cross_entropy(scores: Scores) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Generator, Mapping
@@ -12,18 +13,25 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from trainer import checkpoint, evaluate, models, optim, seeding
 from trainer.checkpoint import Checkpoint
-from trainer.contract import EpochRecord, HyperParams, Recipe, RunSeed, Split, Tick
-from trainer.data import batches
-from trainer.data.batches import Resident
+from trainer.contract import EpochRecord, HyperParams, Recipe, RunSeed, Scores, Split, Tick
+from trainer.data import augment, batches
+from trainer.data.batches import Epoch, Resident
+from trainer.distributed import Ranks
 from trainer.errors import Diverged, Interrupted
+from trainer.step import Stepper
+
+log = logging.getLogger(__name__)
 
 # Looking at the loss makes a GPU wait for it; on the CPU it costs nothing.
 _LOOK_EVERY = {"cpu": 1}
 _LOOK_EVERY_ELSEWHERE = 50
+
+# What rank 0 makes of a batch.
+_GO_ON, _STOP, _DIVERGED = range(3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +41,14 @@ class Job:
     Attributes:
         recipe: with every "auto" resolved.
         params: the optimiser's numbers.
-        seed: of initialisation, order and flips.
+        seed: of initialisation, order and augmentation.
         data: the images, on the device to train on.
         splits: indices into ``data``.
         classes: names of the classes.
+        titles: the classes in words.
         run: names this run; checkpoints of another are passed over.
         checkpoints: folder of this run's checkpoints.
+        ranks: the processes that share the run.
     """
 
     recipe: Recipe
@@ -47,8 +57,10 @@ class Job:
     data: Resident
     splits: Mapping[Split, NDArray[np.int64]]
     classes: tuple[str, ...]
+    titles: tuple[str, ...]
     run: Mapping[str, Any]
     checkpoints: Path
+    ranks: Ranks
 
 
 def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
@@ -56,77 +68,127 @@ def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
 
     Raises:
         Diverged, Interrupted, CheckpointError, ModelError: as the contract says.
+        torch.OutOfMemoryError: memory does not suffice, and the recipe does not say to halve.
     """
-    recipe, params, seed = job.recipe, job.params, job.seed
-    saved = checkpoint.load_newest(job.checkpoints, job.run)
+    accumulation, given = job.recipe.accumulation, 0
+    while True:
+        try:
+            for record in _run(job, tick, accumulation):
+                accumulation = record.accumulation
+                if record.epoch > given:
+                    given = record.epoch
+                    yield record
+            return
+        except torch.OutOfMemoryError:
+            saved = checkpoint.load_newest(job.checkpoints, job.run)
+            accumulation = 2 * max(accumulation, saved.accumulation if saved else 1)
+            parts = math.ceil(job.recipe.batch_size / accumulation)
+            if not job.recipe.halve_on_oom or job.ranks.world > 1 or parts < 2:
+                raise
+        # Outside of the handler, whose traceback holds the model.
+        log.warning("out of memory: going on with parts of %d images of each batch", parts)
+        if job.data.images.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None, None]:
+    recipe, params, seed, ranks = job.recipe, job.params, job.seed, job.ranks
+    saved = ranks.share(lambda: checkpoint.load_newest(job.checkpoints, job.run))
     records = [EpochRecord(**record) for record in saved.records] if saved else []
     yield from (replace(record, replayed=True) for record in records)
     if len(records) == recipe.epochs:
         return
 
+    accumulation = max(accumulation, saved.accumulation if saved else 1)
     device = job.data.images.device
-    model = models.build(recipe, len(job.classes), seeding.torch_seed(seed, "init"))
+    model = models.build(recipe, len(job.classes), seeding.torch_seed(seed, "init"), job.titles)
+    model = ranks.prepare(model, device)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = optim.sgd(model, params)
+    stepper = Stepper(model, optim.sgd(model, recipe, params), recipe, accumulation, ranks)
     schedule = optim.ScheduleState()
     if saved:
-        model.load_state_dict(saved.model)
-        optimizer.load_state_dict(dict(saved.optimizer))
+        stepper.load(saved)
         schedule = optim.ScheduleState.from_dict(saved.schedule)
 
     train_images = job.splits["train"]
-    steps = batches.count(len(train_images), recipe.batch_size)
+    count = len(train_images)
+    steps = batches.count(count, recipe.batch_size)
     look_every = _LOOK_EVERY.get(device.type, _LOOK_EVERY_ELSEWHERE)
-    loss_sum = torch.tensor(saved.loss_sum if saved else 0.0, dtype=torch.float64, device=device)
+    before = saved.loss_sum if saved and ranks.leads else 0.0
+    loss_sum = torch.tensor(before, dtype=torch.float64, device=device)
     seen, batch, spent = (saved.images_seen, saved.batch, saved.seconds) if saved else (0, 0, 0.0)
 
     def save() -> None:
-        state = Checkpoint(
-            run=job.run,
-            about={"classes": job.classes, "size": tuple(job.data.images.shape[1:3])},
-            model=model.state_dict(),
-            optimizer=optimizer.state_dict(),
-            schedule=schedule.to_dict(),
-            epoch=len(records),
-            batch=batch,
-            loss_sum=float(loss_sum),
-            images_seen=seen,
-            seconds=spent + time.perf_counter() - started,
-            records=[asdict(record) for record in records],
-        )
-        checkpoint.save(job.checkpoints, state)
+        total = float(ranks.sum(loss_sum.clone()))
+        if ranks.leads:
+            state = Checkpoint(
+                run=job.run,
+                about={"classes": job.classes, "size": tuple(job.data.images.shape[1:3])},
+                model=stepper.model.state_dict(),
+                average=stepper.average.state_dict() if stepper.average else None,
+                optimizer=stepper.optimizer.state_dict(),
+                schedule=schedule.to_dict(),
+                accumulation=accumulation,
+                epoch=len(records),
+                batch=batch,
+                loss_sum=total,
+                images_seen=seen,
+                seconds=spent + time.perf_counter() - started,
+                records=[asdict(record) for record in records],
+            )
+            checkpoint.save(job.checkpoints, state)
 
     for epoch in range(len(records) + 1, recipe.epochs + 1):
         started = time.perf_counter()
-        order = train_images[seeding.order(seed, epoch, len(train_images))]
-        flips = seeding.flips(seed, epoch, len(train_images)) if recipe.flip else None
-        model.train()
+        shown = Epoch(
+            order=train_images[seeding.order(seed, epoch, count)],
+            flips=seeding.flips(seed, epoch, count) if recipe.flip else None,
+            crops=augment.crop_offsets(seed, epoch, count, recipe.crop_padding)
+            if recipe.crop_padding
+            else None,
+            padding=recipe.crop_padding,
+            side=batches.side(recipe, epoch, job.data),
+        )
+        stepper.freeze(epoch <= recipe.frozen_epochs)
+        wish = False
         for images, labels in batches.training_batches(
-            job.data, order, flips, recipe.batch_size, start=batch
+            job.data, shown, recipe.batch_size, start=batch
         ):
             step = (epoch - 1) * steps + batch
-            optim.set_rate(optimizer, optim.rate(recipe, params, schedule, step, steps))
-            loss_sum += _step(model, optimizer, images, labels, recipe.precision == "bf16")
+            images, targets = augment.mix(images, labels, recipe, seed, epoch, batch)
+            loss_sum += stepper.step(
+                images[ranks.part],
+                targets[ranks.part],
+                whole=len(labels),
+                rate=optim.rate(recipe, params, schedule, step, steps),
+                number=step,
+            )
             seen += len(labels)
             batch += 1
-            if batch % look_every == 0 and not math.isfinite(loss_sum):
+            wish = tick() or wish
+            verdict = _STOP if wish else _GO_ON
+            looks = batch % look_every == 0
+            if looks and not math.isfinite(loss_sum):
+                verdict = _DIVERGED
+            if ranks.world > 1:  # all ranks must come to the same verdict, after the same batch
+                verdict = ranks.decide(verdict) if looks else _GO_ON
+            if verdict == _DIVERGED:
                 raise Diverged(epoch)
-            if tick():
+            if verdict == _STOP:
                 tick()
                 save()
                 raise Interrupted(len(records))
 
         # As a sign of life: the wish to stop is heard below.
-        scores = evaluate.score(
-            model, job.data, job.splits["validation"], recipe.precision == "bf16", between=tick
-        )
+        scores = _validate(stepper.average or stepper.model, job, tick)
         record = EpochRecord(
             epoch=epoch,
-            train_loss=float(loss_sum) / seen,
+            train_loss=float(ranks.sum(loss_sum.clone())) / seen,
             validation_loss=evaluate.cross_entropy(scores),
             validation_error=scores.error,
             lr=optim.rate(recipe, params, schedule, epoch * steps - 1, steps),
             seconds=spent + time.perf_counter() - started,
+            accumulation=accumulation,
         )
         if not (math.isfinite(record.train_loss) and math.isfinite(record.validation_loss)):
             raise Diverged(epoch)
@@ -134,7 +196,7 @@ def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
         schedule = optim.after_epoch(recipe, schedule, epoch, record.validation_error)
         loss_sum.zero_()
         seen, batch, spent = 0, 0, 0.0
-        stop = tick()
+        stop = ranks.decide(tick())
         started = time.perf_counter()
         save()
         if stop:
@@ -142,14 +204,13 @@ def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
         yield record
 
 
-def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, bf16: bool
-) -> Tensor:
-    """One optimiser step; returns the batch's summed cross entropy, nats, float64."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        outputs = model(images)
-    loss = nn.functional.cross_entropy(outputs.float(), labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return loss.detach().double() * len(labels)
+def _validate(model: nn.Module, job: Job, tick: Tick) -> Scores:
+    """Each rank scores its share of the validation split, and learns of the others'."""
+    chosen = job.splits["validation"]
+    own = chosen[job.ranks.part]
+    bf16 = job.recipe.precision == "bf16"
+    outputs, labels = evaluate.logits(model, job.data, own, bf16, between=tick)
+    return Scores(
+        job.ranks.interleave(outputs, len(chosen)).cpu().numpy(),
+        job.ranks.interleave(labels, len(chosen)).cpu().numpy(),
+    )

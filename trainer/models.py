@@ -6,7 +6,7 @@ import hashlib
 import re
 import urllib.error
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,27 +17,37 @@ from torch import Tensor, nn
 from trainer.contract import Recipe
 from trainer.errors import ModelError
 
-# The paper's weights (2017). torchvision's DEFAULT is V2 for ResNet50 and deeper.
-IMAGENET_WEIGHTS: Mapping[str, str] = {
-    "resnet18": "ResNet18_Weights.IMAGENET1K_V1",
-    "resnet34": "ResNet34_Weights.IMAGENET1K_V1",
-    "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
-    "resnet101": "ResNet101_Weights.IMAGENET1K_V1",
-    "resnet152": "ResNet152_Weights.IMAGENET1K_V1",
-    "densenet121": "DenseNet121_Weights.IMAGENET1K_V1",
+# By what a recipe calls them. The paper's (2017) are V1; torchvision's DEFAULT is V2 where it has
+# them.
+IMAGENET_WEIGHTS: Mapping[str, Mapping[str, str]] = {
+    "imagenet": {
+        "resnet18": "ResNet18_Weights.IMAGENET1K_V1",
+        "resnet34": "ResNet34_Weights.IMAGENET1K_V1",
+        "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
+        "resnet101": "ResNet101_Weights.IMAGENET1K_V1",
+        "resnet152": "ResNet152_Weights.IMAGENET1K_V1",
+        "densenet121": "DenseNet121_Weights.IMAGENET1K_V1",
+    },
+    "imagenet-v2": {
+        "resnet50": "ResNet50_Weights.IMAGENET1K_V2",
+        "resnet101": "ResNet101_Weights.IMAGENET1K_V2",
+        "resnet152": "ResNet152_Weights.IMAGENET1K_V2",
+    },
 }
+PRETRAINED = tuple(IMAGENET_WEIGHTS["imagenet"])
 
 # DenseNet's published weights carry names from before torch 0.4 ("denselayer1.norm.1.weight").
 _OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 
 
-def build(recipe: Recipe, classes: int, seed: int) -> nn.Module:
+def build(recipe: Recipe, classes: int, seed: int, titles: Sequence[str] = ()) -> nn.Module:
     """The recipe's model on the CPU, its weights loaded and its head made for ``classes``.
 
     Args:
-        recipe: gives ``model`` and ``weights``.
+        recipe: gives ``model``, ``weights``, ``head`` and ``memory_efficient``.
         classes: number of outputs.
         seed: of whatever is initialised at random: all of it, or just a new head.
+        titles: the classes in words, in label order; for ``head = "imagenet"``.
 
     Returns:
         A module that maps float (batch, 3, height, width) to (batch, classes).
@@ -49,40 +59,47 @@ def build(recipe: Recipe, classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if recipe.weights == "none":
-            return _bare(recipe.model, classes)
+            return skeleton(recipe, classes)
         state = _weights(recipe)
-        model = _bare(recipe.model, _outputs(recipe, state))
+        model = skeleton(recipe, _outputs(recipe, state))
         _require_fit(recipe, model, state)
         model.load_state_dict(state, strict=False)
-        if recipe.weights == "imagenet" or _head(model).out_features != classes:
+        if recipe.head == "imagenet":
+            _select_rows(model, category_rows(recipe, titles))
+        elif recipe.weights in IMAGENET_WEIGHTS or head(model).out_features != classes:
             _replace_head(model, classes)
         return model
 
 
-def check(recipe: Recipe, height: int, width: int) -> None:
-    """Makes sure that ``build`` will work, fetching ImageNet weights if need be, and that the
-    model takes images of this size.
+def check(recipe: Recipe, height: int, width: int, titles: Sequence[str] = ()) -> None:
+    """Makes sure that ``build`` will work, fetching ImageNet weights if need be, that the model
+    takes images of this size, and that it has the layers that the recipe names.
 
     Cheap: shapes are compared, and an image is passed through, on a model without memory.
 
     Raises:
-        ModelError: the weights are missing, damaged or do not fit, or the images are too small.
+        ModelError: the weights are missing, damaged or do not fit, the images are too small, or
+            there is no such layer.
     """
     with torch.device("meta"):
         if recipe.weights == "none":
-            model = _bare(recipe.model, 2)
+            model = skeleton(recipe, 2)
         else:
             state = _weights(recipe)
-            model = _bare(recipe.model, _outputs(recipe, state))
+            model = skeleton(recipe, _outputs(recipe, state))
             _require_fit(recipe, model, state)
+        if recipe.head == "imagenet":
+            category_rows(recipe, titles)
+        _require_layers(recipe, model)
         if recipe.model in _PROXIES:
             return  # they take every size that a DataSource may ask for
+        side = recipe.start_size
         try:
-            model(torch.empty(2, 3, height, width))
+            model(torch.empty(2, 3, side or height, side or width))
         except RuntimeError as error:
             raise ModelError(
-                f"{recipe.model} cannot take images of {width} x {height} pixels; "
-                "set image_size = 32 or more"
+                f"{recipe.model} cannot take images of {side or width} x {side or height} pixels; "
+                f"set {'start_size' if side else 'image_size'} = 32 or more"
             ) from error
 
 
@@ -93,25 +110,82 @@ def trains_in_bf16(model: str, height: int, width: int, device: torch.device) ->
     return not (device.type == "cpu" and model.startswith("resnet") and min(height, width) <= 16)
 
 
-def _bare(name: str, classes: int) -> nn.Module:
-    if name in IMAGENET_WEIGHTS:
-        # Here and not above: importing torchvision takes seconds, which proxies need not pay.
-        from torchvision.models import get_model
+def skeleton(recipe: Recipe, classes: int) -> nn.Module:
+    """The recipe's model with ``classes`` outputs, initialised at random on torch's default
+    device; its weights are not looked at."""
+    if recipe.model in _PROXIES:
+        return _PROXIES[recipe.model](classes)
+    # Here and not above: importing torchvision takes seconds, which proxies need not pay.
+    from torchvision.models import get_model
 
-        return cast(nn.Module, get_model(name, weights=None, num_classes=classes))
-    return _PROXIES[name](classes)
+    extra = {"memory_efficient": True} if recipe.memory_efficient else {}
+    return cast(nn.Module, get_model(recipe.model, weights=None, num_classes=classes, **extra))
+
+
+def head(model: nn.Module) -> nn.Linear:
+    """The last layer: it alone knows the classes."""
+    return cast(nn.Linear, getattr(model, _head_name(model)))
 
 
 def _head_name(model: nn.Module) -> str:
     return "classifier" if hasattr(model, "classifier") else "fc"
 
 
-def _head(model: nn.Module) -> nn.Linear:
-    return cast(nn.Linear, getattr(model, _head_name(model)))
-
-
 def _replace_head(model: nn.Module, classes: int) -> None:
-    setattr(model, _head_name(model), nn.Linear(_head(model).in_features, classes))
+    setattr(model, _head_name(model), nn.Linear(head(model).in_features, classes))
+
+
+def _select_rows(model: nn.Module, rows: Sequence[int]) -> None:
+    old = head(model)
+    _replace_head(model, len(rows))
+    with torch.no_grad():
+        head(model).weight.copy_(old.weight[list(rows)])
+        head(model).bias.copy_(old.bias[list(rows)])
+
+
+def category_rows(recipe: Recipe, titles: Sequence[str]) -> list[int]:
+    """Which of ImageNet's classes each class is, by its name.
+
+    Args:
+        recipe: gives the weights, which come with the names of ImageNet's 1,000 classes.
+        titles: names of the classes, each one or several with commas between, as in WordNet's
+            "goldfish, Carassius auratus".
+
+    Raises:
+        ModelError: a class has the name of none of them, or of several.
+    """
+    from torchvision.models import get_weight
+
+    categories: dict[str, list[int]] = {}
+    name = IMAGENET_WEIGHTS[recipe.weights].get(recipe.model, "")
+    for row, category in enumerate(get_weight(name).meta["categories"] if name else ()):
+        categories.setdefault(category.lower(), []).append(row)
+    rows = []
+    for title in titles:
+        names = [part.strip().lower() for part in title.split(",")]
+        found = next((categories[name] for name in names if name in categories), [])
+        if len(found) != 1:
+            raise ModelError(
+                f'class "{title}" has the name of {len(found) or "no"} ImageNet class'
+                f'{"es" if len(found) > 1 else ""}; set head = "new"'
+            )
+        rows += found
+    return rows
+
+
+def _require_layers(recipe: Recipe, model: nn.Module) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in recipe.layer_decay:
+        if not any(starts_with(name, prefix) for name in names):
+            layers = ", ".join(name for name, _ in model.named_children())
+            raise ModelError(
+                f"layer_decay: {recipe.model} has no layer {prefix!r}; it has: {layers}"
+            )
+
+
+def starts_with(name: str, prefix: str) -> bool:
+    """Whether a dotted name lies at or below another: "layer1.0.conv1" below "layer1"."""
+    return f"{name}.".startswith(f"{prefix}.")
 
 
 def _outputs(recipe: Recipe, state: Mapping[str, Tensor]) -> int:
@@ -141,25 +215,27 @@ def _require_fit(recipe: Recipe, model: nn.Module, state: Mapping[str, Tensor]) 
 
 
 def _weights(recipe: Recipe) -> Mapping[str, Tensor]:
-    if recipe.weights != "imagenet":
+    if recipe.weights not in IMAGENET_WEIGHTS:
         return _read_state(Path(recipe.weights).expanduser())
-    if recipe.model not in IMAGENET_WEIGHTS:
+    known = IMAGENET_WEIGHTS[recipe.weights]
+    if recipe.model not in known:
+        instead = '"imagenet"' if recipe.model in PRETRAINED else '"none"'
         raise ModelError(
-            f'there are no ImageNet weights for model {recipe.model!r}; set weights = "none" '
-            f"or use one of: {', '.join(IMAGENET_WEIGHTS)}"
+            f"there are no weights {recipe.weights!r} for model {recipe.model!r}; set weights = "
+            f"{instead} or use one of: {', '.join(known)}"
         )
-    return _read_state(_imagenet_file(imagenet_url(recipe.model)))
+    return _read_state(_imagenet_file(imagenet_url(recipe.model, recipe.weights)))
 
 
-def imagenet_url(model: str) -> str:
+def imagenet_url(model: str, weights: str = "imagenet") -> str:
     """Where torchvision publishes a model's ImageNet weights."""
     from torchvision.models import get_weight
 
-    return str(get_weight(IMAGENET_WEIGHTS[model]).url)
+    return str(get_weight(IMAGENET_WEIGHTS[weights][model]).url)
 
 
 def imagenet_problem(model: str) -> str:
-    """Why a model's ImageNet weights cannot be used without a download; "" if they can."""
+    """Why a model's V1 weights cannot be used without a download; "" if they can."""
     path = _imagenet_path(imagenet_url(model))
     if not path.exists():
         return f"not at {path}; fetched when first needed"

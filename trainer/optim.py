@@ -8,23 +8,46 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from trainer import models
 from trainer.contract import HyperParams, Recipe
 
 # A validation error must fall by more than this to count as better (torch's own threshold).
 LEAST_IMPROVEMENT = 1e-4
 
 
-def sgd(model: torch.nn.Module, params: HyperParams) -> torch.optim.SGD:
-    """SGD with momentum. As in the paper (eq. 4), every parameter decays: those of batch
-    normalisation and biases too."""
+def sgd(model: nn.Module, recipe: Recipe, params: HyperParams) -> torch.optim.SGD:
+    """SGD with momentum, a parameter group for each strength of L2 regularisation.
+
+    The loss of the paper's eq. 4 is the cross entropy + sum over layers l of lambda_l ||w_l||,
+    the norm being squared in all implementations. With torch's convention lambda_l is half of
+    ``params.weight_decay * decay_factor(recipe, name, w_l)``: every parameter's factor is 1, those
+    of batch normalisation and biases too, unless the recipe says otherwise.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault(decay_factor(recipe, name, parameter), []).append(parameter)
     return torch.optim.SGD(
-        model.parameters(),
+        [
+            {"params": group, "weight_decay": params.weight_decay * factor}
+            for factor, group in groups.items()
+        ],
         lr=params.lr,
         momentum=params.momentum,
-        weight_decay=params.weight_decay,
+        nesterov=recipe.nesterov and params.momentum > 0,  # without momentum there is no such form
         fused=True,
     )
+
+
+def decay_factor(recipe: Recipe, name: str, parameter: Tensor) -> float:
+    """By what the weight decay of a parameter is multiplied: by ``recipe.layer_decay``'s longest
+    prefix of its name, and by 0 for norms and biases, which have one dimension, if they are not
+    to decay."""
+    if parameter.ndim < 2 and not recipe.decay_norms:
+        return 0.0
+    prefixes = [prefix for prefix in recipe.layer_decay if models.starts_with(name, prefix)]
+    return recipe.layer_decay[max(prefixes, key=len)] if prefixes else 1.0
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

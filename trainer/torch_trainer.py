@@ -31,6 +31,7 @@ from trainer.contract import (
 from trainer.data import batches, datasets, decode
 from trainer.data.batches import Resident
 from trainer.data.datasets import Progress
+from trainer.distributed import ALONE, Ranks
 from trainer.errors import CheckpointError, DataError, ModelError, TrainerError
 
 
@@ -42,11 +43,13 @@ class Prepared:
         data: the images.
         splits: indices into them.
         task: what they ask of a model.
+        titles: the classes in words.
     """
 
     data: Resident
     splits: Mapping[Split, NDArray[np.int64]]
     task: Task
+    titles: tuple[str, ...]
 
 
 class TorchTrainer:
@@ -62,6 +65,7 @@ class TorchTrainer:
         cache: Path,
         threads: int | None = None,
         progress: Progress | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """
         Args:
@@ -70,6 +74,7 @@ class TorchTrainer:
             threads: CPU threads to compute with, for the whole process; None leaves torch's
                 choice. Give each process the cores that it owns and no more.
             progress: told how the decoding of a new data set goes.
+            ranks: the processes that share every run.
 
         Raises:
             TrainerError: there is no such device.
@@ -77,8 +82,9 @@ class TorchTrainer:
         self._device = _usable_device(device)
         self._cache = cache
         self._progress = progress
+        self._ranks = ranks
         self._prepared: tuple[DataSource, Prepared] | None = None
-        self._checked: tuple[str, str, int, int] | None = None
+        self._checked: tuple[Recipe, int, int] | None = None
         if threads is not None:
             torch.set_num_threads(threads)
 
@@ -119,9 +125,16 @@ class TorchTrainer:
             raise ModelError("batch_size = 1 cannot train batch normalisation; use 2 or more")
         prepared = self._prepare(recipe.data)
         height, width = _input_size(recipe, prepared.data)
-        if (recipe.model, recipe.weights, height, width) != self._checked:
-            models.check(recipe, height, width)
-            self._checked = (recipe.model, recipe.weights, height, width)
+        fixed = replace(recipe, epochs=1, batch_size=2)
+        checked = (fixed, height, width)
+        if checked != self._checked:
+            models.check(recipe, height, width, prepared.titles)
+            if recipe.crop_padding >= min(prepared.data.images.shape[1:3]):
+                raise ModelError(
+                    f"crop_padding = {recipe.crop_padding} is not smaller than the stored images; "
+                    "set it to an eighth of their side"
+                )
+            self._checked = checked
         bf16 = self.resolve(recipe).precision == "bf16"
         if bf16 and not models.trains_in_bf16(recipe.model, height, width, self._device):
             raise ModelError(
@@ -143,6 +156,7 @@ class TorchTrainer:
             data=prepared.data,
             splits=prepared.splits,
             classes=prepared.task.classes,
+            titles=prepared.titles,
             run={
                 **_trained(recipe),
                 "data": prepared.task.digest,
@@ -150,6 +164,7 @@ class TorchTrainer:
                 "seed": asdict(seed),
             },
             checkpoints=checkpoints,
+            ranks=self._ranks,
         )
         try:
             yield from loop.train(job, tick)
@@ -164,17 +179,8 @@ class TorchTrainer:
         """The newest checkpoint's file; see ``contract.Trainer.newest``."""
         return checkpoint.newest(checkpoints)
 
-    def evaluate(
-        self, recipe: Recipe, checkpoints: Path, split: Split, view: str = "plain"
-    ) -> Scores:
-        """The newest checkpointed model's outputs on a split; see ``contract.Trainer.evaluate``.
-
-        Args:
-            recipe: what was trained.
-            checkpoints: the run's folder.
-            split: which images.
-            view: test-time augmentation, a name from ``evaluate.VIEWS``.
-        """
+    def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
+        """The newest checkpointed model's outputs on a split; see ``contract.Trainer.evaluate``."""
         prepared = self._prepare(recipe.data)
         chosen = prepared.splits[split]
         if not len(chosen):
@@ -182,19 +188,10 @@ class TorchTrainer:
         saved = _saved(checkpoints, {**_trained(recipe), "data": prepared.task.digest})
         model = self._restore(recipe, saved)
         bf16 = self.resolve(recipe).precision == "bf16"
-        return evaluate.score(model, prepared.data, chosen, bf16, evaluate.VIEWS[view])
+        return evaluate.score(model, prepared.data, chosen, bf16, evaluate.VIEWS[recipe.test_view])
 
-    def predict(
-        self, recipe: Recipe, checkpoints: Path, images: Path, view: str = "plain"
-    ) -> Predictions:
-        """The newest model's outputs on images without labels; see ``contract.Trainer.predict``.
-
-        Args:
-            recipe: what was trained.
-            checkpoints: the run's folder.
-            images: which images.
-            view: test-time augmentation, a name from ``evaluate.VIEWS``.
-        """
+    def predict(self, recipe: Recipe, checkpoints: Path, images: Path) -> Predictions:
+        """The newest model's outputs on images without labels; see ``contract.Trainer.predict``."""
         found = datasets.unlabelled(images)
         saved = _saved(checkpoints, _trained(recipe))
         model = self._restore(recipe, saved)
@@ -205,8 +202,8 @@ class TorchTrainer:
 
         def flush() -> None:
             pixels = torch.from_numpy(np.stack(waiting)).to(self._device)
-            batch = batches.normalise(pixels, recipe.data.image_size)
-            logits = evaluate.forward(model, batch, bf16, evaluate.VIEWS[view])
+            view = evaluate.VIEWS[recipe.test_view]
+            logits = evaluate.forward(model, pixels, recipe.data.image_size, bf16, view)
             outputs.append(logits.cpu().numpy())
             waiting.clear()
 
@@ -234,13 +231,13 @@ class TorchTrainer:
         # Drop the last data first: two data sets may not fit on the device together.
         self._prepared = None
         data = batches.resident(pack, source.image_size, self._device)
-        self._prepared = (source, Prepared(data, splits, task))
+        self._prepared = (source, Prepared(data, splits, task, pack.classes))
         return self._prepared[1]
 
     def _restore(self, recipe: Recipe, saved: Checkpoint) -> nn.Module:
         bare = replace(recipe, weights="none")
         model = models.build(bare, len(saved.about["classes"]), seed=0)
-        model.load_state_dict(saved.model)
+        model.load_state_dict(saved.average or saved.model)
         model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 
@@ -253,9 +250,12 @@ def _input_size(recipe: Recipe, data: Resident) -> tuple[int, int]:
 
 def _trained(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe must agree for a checkpoint to serve. Where the data lie does not matter,
-    their digest does; nor does the precision, which depends on the worker's device."""
+    their digest does; nor does the precision, which depends on the worker's device, nor how much
+    memory that has, nor what a trained model is shown."""
     values = recipe.to_dict()
-    del values["precision"], values["data"]["path"]
+    for name in ("precision", "halve_on_oom", "test_view"):
+        del values[name]
+    del values["data"]["path"]
     return {"recipe": values}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainer import evaluate
 from trainer.contract import Scores
+from trainer.data import batches
 from trainer.data.batches import Resident
 
 
@@ -37,19 +38,27 @@ def test_cross_entropy_of_a_guess_is_log_classes() -> None:
 
 
 def test_flip_shows_both_sides() -> None:
-    images = torch.rand(5, 3, 8, 8)
-    logits = evaluate.forward(Brightest(), images, False, evaluate.flip)
+    images = torch.randint(0, 256, (5, 8, 8, 3), dtype=torch.uint8)
+    logits = evaluate.forward(Brightest(), images, None, False, evaluate.flip)
     assert torch.allclose(logits[:, 0], logits[:, 1], atol=1e-6)
     assert torch.allclose(logits.exp().sum(1), torch.ones(5), atol=1e-6)
 
 
 def test_ten_crop_takes_corners_centre_and_mirrors() -> None:
-    images = torch.arange(64.0).view(1, 1, 8, 8)
-    crops = evaluate.ten_crop(images)
+    images = torch.arange(192, dtype=torch.uint8).view(1, 8, 8, 3)
+    scaled = batches.normalise(images, 16)
+    crops = evaluate.ten_crop(images, 14)
     assert len(crops) == 10
-    assert {tuple(crop.shape) for crop in crops} == {(1, 1, 7, 7)}
-    assert [float(crop[0, 0, 0, 0]) for crop in crops[:4]] == [0, 1, 8, 9]
+    assert {tuple(crop.shape) for crop in crops} == {(1, 3, 14, 14)}
+    places = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
+    for crop, (top, left) in zip(crops[:5], places, strict=True):
+        assert torch.equal(crop, scaled[:, :, top : top + 14, left : left + 14])
     assert torch.equal(crops[5], crops[0].flip(3))
+
+
+def test_ten_crop_of_images_at_their_stored_size() -> None:
+    images = torch.zeros(2, 14, 14, 3, dtype=torch.uint8)
+    assert {tuple(crop.shape) for crop in evaluate.ten_crop(images, None)} == {(2, 3, 14, 14)}
 
 
 def test_score_keeps_the_order_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:

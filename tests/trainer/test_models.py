@@ -49,7 +49,7 @@ def save_with_hash(folder: Path, name: str, state: Mapping[str, Any]) -> Path:
 
 def pin(monkeypatch: pytest.MonkeyPatch, model: str, url: str) -> None:
     """Makes ``url`` the address of a model's ImageNet weights."""
-    monkeypatch.setattr(models, "imagenet_url", {model: url}.__getitem__)
+    monkeypatch.setattr(models, "imagenet_url", lambda *of: {(model, "imagenet"): url}[of])
 
 
 @pytest.mark.parametrize("model", PROXIES)
@@ -65,7 +65,7 @@ def test_every_model_can_be_checked() -> None:
         models.check(recipe(name), 32, 32)
     with torch.device("meta"):
         for name in MODELS:
-            assert models._head(models._bare(name, 7)).out_features == 7
+            assert models.head(models.skeleton(Recipe(model=name), 7)).out_features == 7
 
 
 def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone() -> None:
@@ -77,7 +77,7 @@ def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone() -
 
 
 def test_pinned_weights_are_the_papers() -> None:
-    assert {weights.lower() for weights in models.IMAGENET_WEIGHTS.values()} == {
+    assert {weights.lower() for weights in models.IMAGENET_WEIGHTS["imagenet"].values()} == {
         f"{model}_weights.imagenet1k_v1" for model in MODELS if model not in PROXIES
     }
     assert models.imagenet_url("resnet101").endswith("/resnet101-63fe2227.pth")
@@ -157,7 +157,7 @@ def test_files_that_are_no_state_dict(tmp_path: Path) -> None:
 
 
 def test_proxies_have_no_imagenet_weights() -> None:
-    refused(recipe("proxy", "imagenet"), "no ImageNet weights for model 'proxy'; set weights")
+    refused(recipe("proxy", "imagenet"), "no weights 'imagenet' for model 'proxy'; set weights")
 
 
 def test_imagenet_weights_from_the_cache_with_a_new_head(

@@ -74,7 +74,7 @@ def test_evaluate_gives_the_error_that_was_recorded(
 
 def test_test_time_augmentation(digits_trainer: TorchTrainer, trained: Path) -> None:
     for view in ("flip", "ten-crop"):
-        scores = digits_trainer.evaluate(RECIPE, trained, "test", view)
+        scores = digits_trainer.evaluate(replace(RECIPE, test_view=view), trained, "test")
         assert np.exp(scores.logits).sum(1) == pytest.approx(np.ones(359), abs=1e-4)
 
 

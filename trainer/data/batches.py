@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from trainer.contract import Recipe
+from trainer.data import augment
 from trainer.data.packed import Pack
 
 # torchvision's ImageNet statistics, of channels scaled to 0..1: what the pretrained models saw.
@@ -48,19 +50,48 @@ def count(images: int, batch_size: int) -> int:
     return images // batch_size + (images % batch_size > 1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Epoch:
+    """What an epoch shows, and how.
+
+    Attributes:
+        order: indices of its images, in the order of training, shape (images,).
+        flips: which of ``order`` to mirror, shape (images,); None for none.
+        crops: where each image's crop begins, see ``augment.crop_offsets``; None for whole images.
+        padding: pixels, of those crops.
+        side: pixels to which images are scaled, as ``Resident.image_size``.
+    """
+
+    order: NDArray[np.int64]
+    flips: NDArray[np.bool_] | None = None
+    crops: NDArray[np.int64] | None = None
+    padding: int = 0
+    side: int | None = None
+
+
+def side(recipe: Recipe, epoch: int, data: Resident) -> int | None:
+    """Pixels to which an epoch's images are scaled; None for the stored size.
+
+    With ``recipe.start_size`` they grow linearly until three quarters of the epochs are done, in
+    steps that a ResNet's strides divide: 32 pixels, or 8 below 128.
+    """
+    full = data.image_size or max(data.images.shape[1:3])
+    if not recipe.start_size or recipe.start_size >= full:
+        return data.image_size
+    progress = min(1.0, (epoch - 1) / max(1.0, 0.75 * recipe.epochs))
+    grown = recipe.start_size + progress * (full - recipe.start_size)
+    step = 32 if full >= 128 else 8
+    return full if progress == 1 else min(full, max(recipe.start_size, int(grown / step) * step))
+
+
 def training_batches(
-    data: Resident,
-    order: NDArray[np.int64],
-    flips: NDArray[np.bool_] | None,
-    batch_size: int,
-    start: int = 0,
+    data: Resident, epoch: Epoch, batch_size: int, start: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """An epoch's batches, from number ``start`` on.
 
     Args:
         data: the images.
-        order: indices of the epoch's images, in the order of training, shape (images,).
-        flips: which of ``order`` to mirror, shape (images,); None for none.
+        epoch: which of them, and how they are shown.
         batch_size: images in a batch; the last may be smaller, see ``count``.
         start: batches to leave out at the front, to resume in mid-epoch.
 
@@ -68,24 +99,27 @@ def training_batches(
         Normalised float32 images of shape (batch, 3, height, width) in channels_last memory
         format, and int64 labels of shape (batch,).
     """
-    for number in range(start, count(len(order), batch_size)):
+    for number in range(start, count(len(epoch.order), batch_size)):
         part = slice(number * batch_size, (number + 1) * batch_size)
-        chosen, mirrored = order[part], 0
-        if flips is not None:
+        chosen, mirrored = np.arange(len(epoch.order))[part], 0
+        if epoch.flips is not None:
             # Mirrored images first, so that one flip of a slice mirrors them all. The order
             # within a batch changes nothing.
-            chosen = np.concatenate([chosen[flips[part]], chosen[~flips[part]]])
-            mirrored = int(flips[part].sum())
-        yield gather(data, chosen, mirrored)
+            flips = epoch.flips[part]
+            chosen = np.concatenate([chosen[flips], chosen[~flips]])
+            mirrored = int(flips.sum())
+        images, labels = gather(data, epoch.order[chosen])
+        if epoch.crops is not None:
+            images = augment.crop(images, epoch.crops[chosen], epoch.padding)
+        if mirrored:
+            images[:mirrored] = images[:mirrored].flip(2)
+        yield normalise(images, epoch.side), labels
 
 
-def gather(data: Resident, chosen: NDArray[np.int64], mirrored: int = 0) -> tuple[Tensor, Tensor]:
-    """One batch, as ``training_batches`` yields it; its first ``mirrored`` images are flipped."""
+def gather(data: Resident, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """The stored images (uint8, shape (batch, height, width, 3)) and labels at these indices."""
     index = torch.from_numpy(chosen).to(data.images.device, non_blocking=True)
-    images = data.images.index_select(0, index)
-    if mirrored:
-        images[:mirrored] = images[:mirrored].flip(2)
-    return normalise(images, data.image_size), data.labels[index]
+    return data.images.index_select(0, index), data.labels[index]
 
 
 def normalise(images: Tensor, image_size: int | None) -> Tensor:

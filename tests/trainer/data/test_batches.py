@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data import batches
-from trainer.data.batches import Resident
+from trainer.data.batches import Epoch, Resident
 
 
 def make(count: int, size: int = 8) -> Resident:
@@ -22,7 +22,8 @@ def make(count: int, size: int = 8) -> Resident:
 
 def test_normalised_as_torchvision_does() -> None:
     data = make(3)
-    images, _ = batches.gather(data, np.array([2, 0]))
+    stored, _ = batches.gather(data, np.array([2, 0]))
+    images = batches.normalise(stored, None)
     mean, std = torch.tensor(batches.MEAN), torch.tensor(batches.STD)
     expected = ((data.images[[2, 0]].double() / 255 - mean) / std).permute(0, 3, 1, 2)
     assert torch.allclose(images.double(), expected, atol=1e-5)
@@ -36,11 +37,11 @@ def test_flips_mirror_the_chosen_images_only() -> None:
     flips = np.arange(10) % 3 == 0
     plain = {
         int(label): image
-        for images, labels in batches.training_batches(data, order, None, 4)
+        for images, labels in batches.training_batches(data, Epoch(order), 4)
         for image, label in zip(images, labels, strict=True)
     }
     flipped = dict(zip(order.tolist(), flips.tolist(), strict=True))
-    for images, labels in batches.training_batches(data, order, flips, 4):
+    for images, labels in batches.training_batches(data, Epoch(order, flips), 4):
         for image, label in zip(images, labels.tolist(), strict=True):
             expected = plain[label].flip(2) if flipped[label] else plain[label]
             assert torch.equal(image, expected)
@@ -49,7 +50,7 @@ def test_flips_mirror_the_chosen_images_only() -> None:
 def test_stored_images_are_never_changed() -> None:
     data = make(10)
     before = data.images.clone()
-    list(batches.training_batches(data, np.arange(10), np.ones(10, dtype=bool), 3))
+    list(batches.training_batches(data, Epoch(np.arange(10), np.ones(10, dtype=bool)), 3))
     assert torch.equal(data.images, before)
 
 
@@ -59,8 +60,8 @@ def test_any_start_gives_the_rest_of_the_epoch(count: int, size: int, start: int
     data = make(count, 2)
     order = np.random.default_rng(count).permutation(count)
     flips = np.random.default_rng(size).random(count) < 0.5
-    whole = list(batches.training_batches(data, order, flips, size))
-    rest = list(batches.training_batches(data, order, flips, size, start))
+    whole = list(batches.training_batches(data, Epoch(order, flips), size))
+    rest = list(batches.training_batches(data, Epoch(order, flips), size, start))
     assert len(whole) == batches.count(count, size)
     assert len(rest) == max(0, len(whole) - start)
     for (a, la), (b, lb) in zip(whole[start:], rest, strict=True):

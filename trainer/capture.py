@@ -1,0 +1,199 @@
+"""A training step as a CUDA graph: launched at once instead of kernel by kernel.
+
+Learning rate, momentum and weight decay are tensors that the graph reads, so that neither a
+schedule nor another trial needs another capture.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trainer.data.augment import Targets
+
+log = logging.getLogger(__name__)
+
+Backward = Callable[[Tensor, Targets], Tensor]
+"""Leaves the gradients of a batch in its parameters and returns the summed loss."""
+
+_WARM_UP = 3  # steps, in which cuDNN chooses its algorithms and memory is found
+# Relative difference of a loss, between a step that was captured and one that was not.
+_TOLERANCE = 0.02
+
+
+class Recorder(Protocol):
+    """Runs a step once and returns what runs it again on the same memory."""
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]: ...
+
+
+def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
+    """Captures ``work`` as a CUDA graph, after a few runs on a stream of its own."""
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UP):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+class Captured:
+    """A step on batches of one shape, whose images and labels are copied into place."""
+
+    def __init__(
+        self,
+        backward: Backward,
+        optimizer: torch.optim.SGD,
+        images: Tensor,
+        targets: Targets,
+        record: Recorder,
+    ) -> None:
+        self._optimizer = optimizer
+        self._images = images.clone(memory_format=torch.preserve_format)
+        self._targets = _copied(targets)
+        self._settings = [_Settings(group, images.device) for group in optimizer.param_groups]
+        self._loss = torch.zeros((), dtype=torch.float64, device=images.device)
+
+        def work() -> None:
+            self._loss.copy_(backward(self._images, self._targets))
+            for group, settings in zip(optimizer.param_groups, self._settings, strict=True):
+                sgd_(group, optimizer, settings)
+
+        self._replay = record(work)
+
+    def takes(self, images: Tensor, targets: Targets) -> bool:
+        """Whether a batch has the shape that was captured."""
+        mixed = targets.others is not None
+        return images.shape == self._images.shape and mixed == (self._targets.others is not None)
+
+    def replay(self, images: Tensor, targets: Targets) -> Tensor:
+        """One step with the optimiser's present settings; returns the summed loss."""
+        self._images.copy_(images)
+        for ours, its in zip(_tensors(self._targets), _tensors(targets), strict=True):
+            ours.copy_(its)
+        for group, settings in zip(self._optimizer.param_groups, self._settings, strict=True):
+            settings.read(group)
+        self._replay()
+        return self._loss.clone()
+
+
+class _Settings:
+    """A parameter group's numbers on the device."""
+
+    def __init__(self, group: Mapping[str, Any], device: torch.device) -> None:
+        self.values = torch.zeros(3, device=device)
+        self.rate, self.momentum, self.weight_decay = self.values.unbind()
+        self._last: tuple[float, float, float] | None = None
+        self.read(group)
+
+    def read(self, group: Mapping[str, Any]) -> None:
+        found = (group["lr"], group["momentum"], group["weight_decay"])
+        if found != self._last:
+            self.values.copy_(torch.tensor(found), non_blocking=True)
+            self._last = found
+
+
+def sgd_(group: Mapping[str, Any], optimizer: torch.optim.SGD, settings: _Settings) -> None:
+    """The step of torch.optim.SGD on one parameter group, its numbers being tensors."""
+    with torch.no_grad():
+        parameters = [p for p in group["params"] if p.grad is not None]
+        if not parameters:
+            return
+        momenta = [optimizer.state[p]["momentum_buffer"] for p in parameters]
+        change = list(torch._foreach_mul(parameters, settings.weight_decay))
+        torch._foreach_add_(change, [p.grad for p in parameters])
+        torch._foreach_mul_(momenta, settings.momentum)
+        torch._foreach_add_(momenta, change)
+        if group["nesterov"]:
+            torch._foreach_add_(change, torch._foreach_mul(momenta, settings.momentum))
+        else:
+            change = momenta
+        torch._foreach_sub_(parameters, torch._foreach_mul(change, settings.rate))
+
+
+def captured(
+    backward: Backward,
+    model: nn.Module,
+    optimizer: torch.optim.SGD,
+    images: Tensor,
+    targets: Targets,
+    record: Recorder = cuda_graph,
+) -> Captured | None:
+    """Captures a step; None, with a warning, where that fails or computes something else.
+
+    Model and optimiser are as before afterwards.
+
+    Args:
+        backward: of the model.
+        model: on the device.
+        optimizer: of its parameters.
+        images: of the shape to capture; what they show does not matter.
+        targets: of these images.
+        record: how to capture.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+    before = _snapshot(model, optimizer)
+    try:
+        found = Captured(backward, optimizer, images, targets, record)
+        losses = []
+        for step in (lambda: _plain_step(backward, optimizer, images, targets), None):
+            _restore(before, model, optimizer)
+            for _ in range(2):
+                loss = float(step() if step else found.replay(images, targets))
+            losses.append(loss)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        log.warning("steps are not captured: %s", str(error).splitlines()[0])
+        return None
+    finally:
+        _restore(before, model, optimizer)
+        optimizer.zero_grad(set_to_none=True)
+    if abs(losses[0] - losses[1]) > _TOLERANCE * abs(losses[0]):
+        log.warning("steps are not captured: the loss would be %g, not %g", losses[1], losses[0])
+        return None
+    return found
+
+
+def _plain_step(
+    backward: Backward, optimizer: torch.optim.SGD, images: Tensor, targets: Targets
+) -> Tensor:
+    loss = backward(images, targets)
+    optimizer.step()
+    return loss
+
+
+def _snapshot(model: nn.Module, optimizer: torch.optim.SGD) -> list[Tensor]:
+    return [tensor.clone() for tensor in _state(model, optimizer)]
+
+
+def _restore(before: list[Tensor], model: nn.Module, optimizer: torch.optim.SGD) -> None:
+    with torch.no_grad():
+        for tensor, kept in zip(_state(model, optimizer), before, strict=True):
+            tensor.copy_(kept)
+
+
+def _state(model: nn.Module, optimizer: torch.optim.SGD) -> list[Tensor]:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    momenta = [optimizer.state[p]["momentum_buffer"] for p in parameters]
+    return [*(t.detach() for t in model.state_dict().values()), *momenta]
+
+
+def _tensors(targets: Targets) -> list[Tensor]:
+    return [t for t in (targets.labels, targets.others, targets.share) if t is not None]
+
+
+def _copied(targets: Targets) -> Targets:
+    others = None if targets.others is None else targets.others.clone()
+    share = None if targets.share is None else targets.share.clone()
+    return Targets(targets.labels.clone(), others, share)

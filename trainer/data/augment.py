@@ -1,0 +1,141 @@
+"""Augmentation of training images on the device: random crops, MixUp and CutMix.
+
+What is random is a function of (seed, epoch, batch), so that a run resumed in mid-epoch sees what
+it would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy, pad
+
+from trainer import seeding
+from trainer.contract import Recipe, RunSeed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What a batch's images show.
+
+    Attributes:
+        labels: int64 tensor of shape (batch,).
+        others: labels of the images that were mixed in, shape (batch,); None if none were.
+        share: of ``labels`` in the mixture, 0 to 1; tensor of shape (), float32.
+    """
+
+    labels: Tensor
+    others: Tensor | None = None
+    share: Tensor | None = None
+
+    def __getitem__(self, part: slice) -> Targets:
+        """Those of some of the images."""
+        others = None if self.others is None else self.others[part]
+        return Targets(self.labels[part], others, self.share)
+
+    def loss(self, outputs: Tensor, smoothing: float) -> Tensor:
+        """Mean cross entropy of float outputs of shape (batch, classes), nats.
+
+        Args:
+            smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
+        """
+        loss = cross_entropy(outputs, self.labels, label_smoothing=smoothing)
+        if self.others is None or self.share is None:
+            return loss
+        other = cross_entropy(outputs, self.others, label_smoothing=smoothing)
+        return self.share * loss + (1 - self.share) * other
+
+
+def crop_offsets(seed: RunSeed, epoch: int, count: int, padding: int) -> NDArray[np.int64]:
+    """Where in its extension by ``padding`` pixels each image's crop begins: (top, left), each
+    from 0 to 2 * padding, shape (count, 2)."""
+    words = seeding.words(2 * count, *seeding.stream(seed, "crop", epoch))
+    return (words % np.uint64(2 * padding + 1)).astype(np.int64).reshape(count, 2)
+
+
+def crop(images: Tensor, offsets: NDArray[np.int64], padding: int) -> Tensor:
+    """A crop of its own size of each image, extended by reflection.
+
+    Args:
+        images: uint8 tensor of shape (batch, height, width, 3).
+        offsets: see ``crop_offsets``, shape (batch, 2).
+        padding: pixels, smaller than height and width.
+    """
+    _, height, width, _ = images.shape
+    channels_first = images.permute(0, 3, 1, 2)
+    extended = pad(channels_first, (padding,) * 4, mode="reflect").permute(0, 2, 3, 1)
+    places = torch.from_numpy(offsets).to(images.device, non_blocking=True)
+    rows = places[:, :1] + torch.arange(height, device=images.device)
+    columns = places[:, 1:] + torch.arange(width, device=images.device)
+    batch = torch.arange(len(images), device=images.device)
+    return extended[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def mix(
+    images: Tensor, labels: Tensor, recipe: Recipe, seed: RunSeed, epoch: int, batch: int
+) -> tuple[Tensor, Targets]:
+    """MixUp or CutMix of a batch, as the recipe says; the batch itself if it says neither.
+
+    Args:
+        images: float tensor of shape (batch, 3, height, width).
+        labels: int64 tensor of shape (batch,).
+        recipe: gives ``mixup`` and ``cutmix``.
+        seed: the run's.
+        epoch: 1-based.
+        batch: 0-based number in the epoch.
+
+    Returns:
+        Images of the same shape and memory format, and what they show.
+    """
+    methods = [name for name in ("mixup", "cutmix") if getattr(recipe, name)]
+    if not methods:
+        return images, Targets(labels)
+    words = seeding.words(4, *seeding.stream(seed, "mix", epoch, batch))
+    which, drawn, y, x = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    method = methods[int(which * len(methods))]
+    share = beta(getattr(recipe, method), float(drawn))
+    order = seeding.permutation(len(labels), *seeding.stream(seed, "partners", epoch, batch))
+    partner = torch.from_numpy(order).to(images.device, non_blocking=True)
+    if method == "mixup":
+        mixed = torch.lerp(images[partner], images, share)
+    else:
+        height, width = images.shape[2:]
+        top, bottom, left, right = box(height, width, share, float(y), float(x))
+        mixed = images.clone(memory_format=torch.preserve_format)
+        mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
+        share = 1 - (bottom - top) * (right - left) / (height * width)
+    return mixed, Targets(labels, labels[partner], torch.tensor(share, device=images.device))
+
+
+def beta(alpha: float, drawn: float) -> float:
+    """The quantile of Beta(alpha, alpha) at 0 <= drawn < 1."""
+    from scipy.special import betaincinv  # only for recipes that mix
+
+    return float(betaincinv(alpha, alpha, drawn))
+
+
+def box(height: int, width: int, share: float, y: float, x: float) -> tuple[int, int, int, int]:
+    """CutMix's rectangle (Yun et al. 2019, eq. 2), cut off at the image's edge.
+
+    Args:
+        height, width: of the images, pixels.
+        share: of the image that stays, were nothing cut off, 0 to 1.
+        y, x: the rectangle's centre, as shares of height and width.
+
+    Returns:
+        (top, bottom, left, right), pixels; bottom and right are excluded.
+    """
+    half_height = int(height * math.sqrt(1 - share)) // 2
+    half_width = int(width * math.sqrt(1 - share)) // 2
+    middle, centre = int(y * height), int(x * width)
+    return (
+        max(0, middle - half_height),
+        min(height, middle + half_height),
+        max(0, centre - half_width),
+        min(width, centre + half_width),
+    )

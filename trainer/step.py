@@ -1,0 +1,146 @@
+"""One optimiser step: forward, backward, update; on a GPU captured once and replayed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from trainer import capture, models
+from trainer.checkpoint import Checkpoint
+from trainer.contract import Recipe
+from trainer.data.augment import Targets
+from trainer.distributed import Ranks
+
+
+class Stepper:
+    """A model with its optimiser, and what one step does to them.
+
+    Attributes:
+        model: trained in place, on the device, channels_last.
+        average: its moving average (``Recipe.ema``); None without.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.SGD,
+        recipe: Recipe,
+        accumulation: int,
+        ranks: Ranks,
+    ) -> None:
+        """
+        Args:
+            model: on the device.
+            optimizer: of its parameters.
+            recipe: with every "auto" resolved.
+            accumulation: parts of each batch.
+            ranks: the processes that share each batch.
+        """
+        self.model = model
+        self.optimizer = optimizer
+        self.average = copy.deepcopy(model) if recipe.ema else None
+        self._recipe = recipe
+        self._accumulation = accumulation
+        self._ranks = ranks
+        self._bf16 = recipe.precision == "bf16"
+        self._parameters = list(model.parameters())
+        self._forward: Callable[[Tensor], Tensor] = ranks.wrap(model)
+        self._captured: capture.Captured | None = None
+        self._is_frozen = False
+
+    def load(self, saved: Checkpoint) -> None:
+        """Takes over a checkpoint's weights, average and momenta."""
+        self.model.load_state_dict(saved.model)
+        if self.average is not None and saved.average is not None:
+            self.average.load_state_dict(saved.average)
+        self.optimizer.load_state_dict(dict(saved.optimizer))
+
+    def freeze(self, frozen: bool) -> None:
+        """Puts the model into training mode, all of it or its head alone: the rest then has no
+        gradients, and its batch normalisation is as in evaluation."""
+        self.model.train(not frozen)
+        head = models.head(self.model)
+        head.train()
+        if frozen != self._is_frozen:
+            self._is_frozen = frozen
+            for parameter in self._parameters:
+                parameter.requires_grad_(not frozen)
+            head.requires_grad_(True)
+            self._forward = self._ranks.wrap(self.model)
+
+    def step(
+        self, images: Tensor, targets: Targets, whole: int, rate: float, number: int
+    ) -> Tensor:
+        """One step on this rank's share of a batch.
+
+        Args:
+            images: float, shape (share, 3, height, width), channels_last.
+            targets: of the same images.
+            whole: images in the batch of all ranks.
+            rate: the learning rate.
+            number: of steps before this one, in the whole run.
+
+        Returns:
+            The loss of the share, summed over its images; float64 of shape (), on the device.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self._captured and not self._is_frozen and self._captured.takes(images, targets):
+            loss = self._captured.replay(images, targets)
+        else:
+            loss = self.backward(images, targets, whole)
+            self.optimizer.step()
+        if self.average is not None:
+            decay = min(self._recipe.ema, (1 + number) / (10 + number))
+            _follow(self.average, self.model, 1 - decay)
+        return loss
+
+    def capture(self, images: Tensor, targets: Targets) -> None:
+        """Captures the step on batches of this shape as a CUDA graph; see ``capture.Captured``.
+
+        The model and the optimiser are as before afterwards.
+        """
+        backward = partial(self.backward, whole=len(images))
+        self._captured = capture.captured(backward, self.model, self.optimizer, images, targets)
+
+    def backward(self, images: Tensor, targets: Targets, whole: int) -> Tensor:
+        """The gradient of a batch's mean loss, clipped; returns the share's summed loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        own = len(images)
+        # Batch normalisation needs two images; all ranks need the same number of parts.
+        parts = max(1, min(self._accumulation, whole // (2 * self._ranks.world)))
+        bounds = [own * i // parts for i in range(parts + 1)]
+        summed = torch.zeros((), dtype=torch.float64, device=images.device)
+        for start, end in pairwise(bounds):
+            part = slice(start, end)
+            with self._ranks.only_at_the_end(self._forward, is_end=end == own):
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bf16):
+                    outputs = self._forward(images[part])
+                if end > start:
+                    loss = targets[part].loss(outputs.float(), self._recipe.label_smoothing)
+                else:
+                    loss = outputs.float().sum()  # of nothing: 0, with a gradient of 0
+                summed += loss.detach().double() * (end - start)
+                # Ranks' gradients are averaged; their sum is wanted, of shares of one mean.
+                share = (end - start) * self._ranks.world / whole
+                (loss * share).backward()  # type: ignore[no-untyped-call]
+        if self._recipe.clip:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
+        return summed
+
+
+def _follow(average: nn.Module, model: nn.Module, weight: float) -> None:
+    """Moves an average of parameters and statistics towards the model by ``weight``."""
+    with torch.no_grad():
+        for ours, its in zip(
+            average.state_dict().values(), model.state_dict().values(), strict=True
+        ):
+            if ours.is_floating_point():
+                ours.lerp_(its, weight)
+            else:
+                ours.copy_(its)
