@@ -34,6 +34,7 @@ from trainer.contract import Recipe, Task
 from trainer.errors import DataError, ModelError, TrainerError
 
 if TYPE_CHECKING:
+    from trainer.distributed import Ranks
     from trainer.torch_trainer import TorchTrainer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -428,12 +429,16 @@ def train(
 ) -> int:
     """Full training of an exported configuration; goes on if it was stopped.
 
+    Under torchrun the processes share each batch, one GPU each; the result is that of one process.
+
     \b
-    Example:
+    Examples:
       tuneoff train best.toml -o final/
+      torchrun --nproc-per-node 4 -m search train best.toml -o final/
     """
     from search.console import train_exported
     from search.export import load
+    from trainer.distributed import joined
 
     found = {entry.rank: entry for entry in load(export_file)}
     if rank not in found:
@@ -444,10 +449,11 @@ def train(
     if device == "auto" and entry.environment.get("device") == "cpu" and threads is None:
         # As many threads as then: the order of a sum depends on it, and so do its last bits.
         threads = int(entry.environment["threads"])
-    trainer = _trainer(work, device, threads)
     folder = out or work / "train" / export_file.stem / str(rank)
-    with Stop() as stop:
-        train_exported(console, trainer, entry, folder, stop)
+    with Stop() as stop, joined(_device(device)) as ranks:
+        trainer = _trainer(work, device, threads, ranks)
+        speaker = console if ranks.leads else Console(quiet=True)
+        train_exported(speaker, trainer, entry, folder, stop)
     return 128 + stop.signal if stop.signal else 0
 
 
@@ -632,14 +638,24 @@ def doctor(storage: str, work: Path) -> int:
 # Parts
 
 
-def _trainer(work: Path, device: str = "auto", threads: int | None = None) -> TorchTrainer:
-    import torch
-
+def _trainer(
+    work: Path, device: str = "auto", threads: int | None = None, ranks: Ranks | None = None
+) -> TorchTrainer:
+    from trainer.distributed import ALONE
     from trainer.torch_trainer import TorchTrainer
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchTrainer(device, cache=work / "cache", threads=threads)
+    shared = ranks or ALONE
+    return TorchTrainer(_device(device), cache=work / "cache", threads=threads, ranks=shared)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    from trainer.distributed import local_device
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return local_device(name)
 
 
 def _check(work: Path) -> Callable[[Recipe], Task]:

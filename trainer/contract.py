@@ -190,7 +190,7 @@ class Recipe:
     warmup_epochs: float = 0.0
     nesterov: bool = False
     decay_norms: bool = True
-    layer_decay: Mapping[str, float] = field(default_factory=dict)
+    layer_decay: Mapping[str, float] = field(default_factory=dict, hash=False)
     clip: float = 0.0
     label_smoothing: float = 0.0
     mixup: float = 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -91,8 +92,7 @@ class Ranks:
             return model
         device = next(model.parameters()).device
         ids = [device.index] if device.type == "cuda" else None
-        # Statistics are equal on all ranks: there is nothing to broadcast.
-        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        return DistributedDataParallel(model, device_ids=ids)
 
     def prepare(self, model: nn.Module, device: torch.device) -> nn.Module:
         """The model with batch normalisation over the whole batch; names stay the same."""
@@ -116,11 +116,11 @@ ALONE = Ranks()
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
+def joined(device: str) -> Iterator[Ranks]:
     """The ranks of this process under torchrun; one alone elsewhere.
 
     Args:
-        device: NCCL connects GPUs, gloo everything else.
+        device: its name; NCCL connects GPUs, gloo everything else.
 
     Raises:
         TrainerError: another rank is gone.
@@ -129,18 +129,24 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if world == 1:
         yield ALONE
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    on_gpus = device.startswith("cuda")
+    if on_gpus:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if on_gpus else "gloo", timeout=PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
-    except dist.DistError as error:
-        raise _gone(error) from error
     except RuntimeError as error:
-        # Gloo's errors have no type of their own.
-        if "gloo" in str(error) or "Connection closed" in str(error):
+        # DistError, or one of gloo's, which have no type of their own. To leave the group in good
+        # order would mean to wait for the rank that is gone.
+        if isinstance(error, dist.DistError) or re.search(_LOST, str(error)):
             raise _gone(error) from error
         raise
-    finally:
-        dist.destroy_process_group()
+    # One that leaves while the other still talks to it may end in an abort of gloo's.
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+_LOST = r"gloo|Connection (closed|reset)|Broken pipe"
 
 
 def _gone(error: Exception) -> TrainerError:
@@ -171,6 +177,25 @@ def _synchronised(model: nn.Module) -> nn.Module:
     return model
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over all ranks, whose gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+_sum: Callable[[Tensor], Tensor] = _Sum.apply
+
+
 class _WholeBatchNorm(nn.BatchNorm2d):
     """Batch normalisation over all ranks' images (Ioffe and Szegedy 2015).
 
@@ -187,17 +212,14 @@ class _WholeBatchNorm(nn.BatchNorm2d):
         """Float (batch, channels, height, width) to the same shape."""
         if not self.training:
             return super().forward(input)
-        from torch.distributed.nn import functional  # here, sums have gradients
-
-        all_reduce: Callable[[Tensor], Tensor] = functional.all_reduce
 
         x = input.float()
         sums = torch.cat([x.sum((0, 2, 3)), x.new_tensor([float(x.numel() // x.shape[1])])])
-        sums = all_reduce(sums)
+        sums = _sum(sums)
         count = sums[-1]
         mean = sums[:-1] / count
         centred = x - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        variance = _sum(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             momentum = 0.1 if self.momentum is None else self.momentum
             assert self.running_mean is not None

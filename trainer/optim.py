@@ -28,7 +28,7 @@ def sgd(model: nn.Module, recipe: Recipe, params: HyperParams) -> torch.optim.SG
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         groups.setdefault(decay_factor(recipe, name, parameter), []).append(parameter)
-    return torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         [
             {"params": group, "weight_decay": params.weight_decay * factor}
             for factor, group in groups.items()
@@ -38,6 +38,11 @@ def sgd(model: nn.Module, recipe: Recipe, params: HyperParams) -> torch.optim.SG
         nesterov=recipe.nesterov and params.momentum > 0,  # without momentum there is no such form
         fused=True,
     )
+    if params.momentum > 0:
+        # As the first step would; but then not those of frozen layers, which torch cannot mix.
+        for parameter in model.parameters():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def decay_factor(recipe: Recipe, name: str, parameter: Tensor) -> float:
