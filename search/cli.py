@@ -623,10 +623,19 @@ def doctor(storage: str, work: Path) -> int:
       tuneoff doctor --storage postgresql://me@db/tuneoff
     """
     from search.doctor import examine
+    from trainer.contract import DataSource
     from trainer.models import PRETRAINED, imagenet_problem
 
+    trainer = _trainer(work)
     weights = {model: imagenet_problem(model) for model in PRETRAINED}
-    findings = examine(storage, work, _trainer(work).describe(), weights)
+    # As in the paper: images scaled up to 224 pixels, the 200 classes of Tiny ImageNet.
+    images = DataSource(image_size=224)
+    recipes = {model: Recipe(data=images, model=model) for model in PRETRAINED}
+    batches = {
+        model: trainer.largest_batch(recipe, 200, 224, 224) for model, recipe in recipes.items()
+    }
+    precision = trainer.resolve(recipes["resnet18"]).precision
+    findings = examine(storage, work, trainer.describe(), weights, batches, precision)
     for finding in findings:
         mark = (
             "[green]ok  [/]" if finding.ok else "[red]FIX [/]" if finding.needed else "[dim]-   [/]"

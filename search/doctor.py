@@ -13,6 +13,7 @@ from search.storage import open_database
 from search.study import open_study, study_names
 
 LOW_DISK_GIB = 5.0
+LEAST_BATCH = 2  # batch normalisation cannot train on one image
 PATIENCE = 10.0  # seconds, for an artifact store
 
 
@@ -27,13 +28,20 @@ class Finding:
 
 
 def examine(
-    storage: str, work: Path, machine: Mapping[str, str], weights: Mapping[str, str]
+    storage: str,
+    work: Path,
+    machine: Mapping[str, str],
+    weights: Mapping[str, str],
+    largest_batch: Mapping[str, int],
+    precision: str,
 ) -> list[Finding]:
     """Look at everything.
 
     Args:
         machine: what ``Trainer.describe`` says.
         weights: for each model, "" if its ImageNet weights are here and good, else the mend.
+        largest_batch: for each model, how many images of 224 x 224 pixels fit into memory.
+        precision: of that training.
     """
     return [
         *(Finding(key, value, True) for key, value in machine.items()),
@@ -43,6 +51,7 @@ def examine(
             Finding(f"weights of {model}", mend or "here", not mend, needed=False)
             for model, mend in weights.items()
         ),
+        *(_batch(model, largest, precision) for model, largest in largest_batch.items()),
     ]
 
 
@@ -69,6 +78,13 @@ def _artifacts(url: str) -> Finding:
     except ArtifactError as error:
         return Finding("artifacts", str(error), False)
     return Finding("artifacts", f"{store}: can be written and read", True)
+
+
+def _batch(model: str, largest: int, precision: str) -> Finding:
+    fits = largest >= LEAST_BATCH
+    text = f"{largest if fits else 'not even 2'} images of 224 x 224 pixels in {precision}"
+    text += "" if fits else "; free some memory"
+    return Finding(f"largest batch of {model}", text, fits, needed=False)
 
 
 def _folder(work: Path) -> Finding:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from trainer import checkpoint, ensemble, evaluate, loop, models
+from trainer import checkpoint, ensemble, evaluate, loop, memory, models
 from trainer.checkpoint import Checkpoint
 from trainer.contract import (
     DataSource,
@@ -172,8 +172,20 @@ class TorchTrainer:
             # Not a ModelError: where the batch size is searched, only this trial is too large.
             raise TrainerError(
                 f"{recipe.model} with batch_size = {recipe.batch_size} does not fit into the "
-                f"memory of {self._device}; use smaller batches"
+                f"memory of {self._device}; {self._advice(recipe, prepared)}"
             ) from error
+
+    def largest_batch(self, recipe: Recipe, classes: int, height: int, width: int) -> int:
+        """The largest ``batch_size`` that fits into the memory that is free now; 0 if none does.
+
+        Args:
+            recipe: gives the model and the precision; its data are not looked at.
+            classes: outputs of the model.
+            height: of the images that the model sees, in pixels.
+            width: likewise.
+        """
+        traced = memory.footprint(self.resolve(recipe), classes, height, width)
+        return traced.largest_batch(memory.free_bytes(self._device))
 
     def newest(self, checkpoints: Path) -> Path | None:
         """The newest checkpoint's file; see ``contract.Trainer.newest``."""
@@ -233,6 +245,20 @@ class TorchTrainer:
         data = batches.resident(pack, source.image_size, self._device)
         self._prepared = (source, Prepared(data, splits, task, pack.classes))
         return self._prepared[1]
+
+    def _advice(self, recipe: Recipe, prepared: Prepared) -> str:
+        """How to make a recipe fit that did not."""
+        data = prepared.data
+        size = _input_size(recipe, data)
+        traced = memory.footprint(self.resolve(recipe), len(prepared.task.classes), *size)
+        free = memory.free_bytes(self._device, data.images.nbytes + data.labels.nbytes)
+        largest = traced.largest_batch(free)
+        if largest >= recipe.batch_size:
+            # Others took or freed memory in between, or a library wanted more than we allow for.
+            return "use smaller batches, or give the run more of the device"
+        if largest < 2:
+            return "no batch fits: use a smaller model or image_size, or free some memory"
+        return f"batches of at most {largest} fit: set batch_size = {largest}"
 
     def _restore(self, recipe: Recipe, saved: Checkpoint) -> nn.Module:
         bare = replace(recipe, weights="none")

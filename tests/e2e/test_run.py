@@ -189,6 +189,11 @@ class TestOtherCommands:
         said = quickly("doctor")
         assert "studies: digits" in said
         assert "FIX" not in said
+        for model in ("resnet18", "densenet121"):
+            assert re.search(
+                rf"largest batch of {model}: [1-9]\d* images of 224 x 224 pixels in (bf16|fp32)",
+                said,
+            )
 
     def test_doctor_before_the_first_study(self, tuneoff: Any, inside: Callable[..., Any]) -> None:
         assert "no studies yet" in inside(tuneoff, "doctor").text

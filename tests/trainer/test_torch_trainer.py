@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer import models, torch_trainer
+from trainer import memory, models, torch_trainer
 from trainer.contract import DataSource, HyperParams, Recipe, RunSeed, Trainer
 from trainer.errors import CheckpointError, DataError, ModelError, TrainerError
 from trainer.torch_trainer import TorchTrainer
@@ -137,8 +137,19 @@ def test_out_of_memory_is_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nlots")
 
     monkeypatch.setattr(models, "build", full)
-    with pytest.raises(TrainerError, match=r"batch_size = 256 does not fit into the memory of cpu"):
-        list(digits_trainer.train(RECIPE, PARAMS, RunSeed(), tmp_path, never))
+    needed = memory.footprint(digits_trainer.resolve(RECIPE), 10, 8, 8)
+    free = round((needed.peak(100) + memory.WORKSPACE) / memory.USABLE) + 1
+    for bytes_, advice in (
+        (free, "batches of at most 100 fit: set batch_size = 100"),
+        (0, "no batch fits: use a smaller model or image_size, or free some memory"),
+        (2**40, "use smaller batches, or give the run more of the device"),
+    ):
+        monkeypatch.setattr(memory, "available_bytes", lambda bytes_=bytes_: bytes_)
+        with pytest.raises(TrainerError) as caught:
+            list(digits_trainer.train(RECIPE, PARAMS, RunSeed(), tmp_path, never))
+        assert str(caught.value) == (
+            f"proxy with batch_size = 256 does not fit into the memory of cpu; {advice}"
+        )
 
 
 def test_data_stay_warm(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

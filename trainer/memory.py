@@ -1,0 +1,254 @@
+"""How much memory a training step takes, and so the largest batch that fits."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainer import models
+from trainer.contract import Recipe
+
+USABLE = 0.9
+"""Share of the free memory that a step may fill. The rest is for the allocator's rounding and gaps,
+and for whatever else lives on the device."""
+
+WORKSPACE = 64 * 2**20
+"""Bytes that libraries take beside the tensors: on the CPU oneDNN's copies of weights and gradients
+in layouts of its own, up to 40 MB seen. The like of a GPU's libraries is not measured."""
+
+# A batch that is a large prime divides the size of a tensor that grows with the batch, and of no
+# other: one pass tells what is paid once from what is paid for each image.
+_BATCH = 8191
+
+# What autocast computes in bf16 of all that our models do.
+_IN_BF16 = (torch.conv2d, nn.functional.conv2d, nn.functional.linear)
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """The memory of one training step.
+
+    Attributes:
+        moments: (bytes held at any batch size, bytes held for each image) at every moment of the
+            step that is the fullest one at some batch size.
+    """
+
+    moments: tuple[tuple[int, int], ...]
+
+    def peak(self, batch_size: int) -> int:
+        """Bytes of tensors at the fullest moment of a step."""
+        return max(fixed + each * batch_size for fixed, each in self.moments)
+
+    def largest_batch(self, free: int) -> int:
+        """The largest batch whose step, with ``WORKSPACE``, fills no more than ``USABLE`` of
+        ``free`` bytes; 0 if none does."""
+        usable = int(USABLE * free) - WORKSPACE
+        return max(0, min((usable - fixed) // each for fixed, each in self.moments if each))
+
+
+def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprint:
+    """Traces a training step on tensors without memory: the same anywhere, in about a second.
+
+    Counted are weights, their average, gradients and momentum, the batch, all that autograd keeps, and what
+    comes and goes. Gradients count all along, as when they are accumulated. Not counted are the
+    libraries' workspaces, and the data set where it lives on the device.
+
+    Args:
+        recipe: gives the model and the precision ("auto" counts as fp32: resolve it first).
+        classes: outputs of the model.
+        height: of the images that the model sees, in pixels.
+        width: likewise.
+    """
+    with torch.device("meta"):
+        model = models.skeleton(recipe, classes)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.train()
+    images = torch.empty(
+        (_BATCH, 3, height, width), device="meta", memory_format=torch.channels_last
+    )
+    labels = torch.empty(_BATCH, dtype=torch.int64, device="meta")
+    momentum = [torch.empty_like(p) for p in model.parameters()]
+    average = [torch.empty_like(p) for p in model.parameters() if recipe.ema]
+    for parameter in model.parameters():
+        parameter.grad = torch.empty_like(parameter)
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+
+    held = _Held()
+    for part in (model.parameters(), model.buffers(), gradients, momentum, average, (images, labels)):
+        held.add(part)
+    casts = _Casts() if recipe.precision == "bf16" else contextlib.nullcontext()
+    with held:
+        with casts:
+            outputs = model(images)
+        loss = nn.functional.cross_entropy(outputs.float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+    return Footprint(_fullest(held.moments))
+
+
+def free_bytes(device: torch.device, kept: int | None = None) -> int:
+    """Memory that a training run could get on a device, in bytes.
+
+    On a GPU: what the driver has left, and what torch holds here without using it. On the CPU:
+    what the kernel calls available, within the limits of this process's control groups.
+
+    Args:
+        device: which.
+        kept: bytes of this process's tensors on a GPU that will stay; None for all that there
+            are. After a failed run its tensors may still hang on to the error.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if kept is None:
+            kept = torch.cuda.memory_allocated(device)
+        return max(0, int(free) + torch.cuda.memory_reserved(device) - kept)
+    return available_bytes()
+
+
+def available_bytes(root: Path = Path("/")) -> int:
+    """Main memory that this process can still get without swapping, in bytes.
+
+    Args:
+        root: folder that holds ``proc`` and ``sys``.
+    """
+    return min([_machine_bytes(root), *_cgroup_bytes(root)])
+
+
+class _Held(TorchDispatchMode):
+    """Follows the storages of all tensors that operators make, until they are freed.
+
+    Attributes:
+        fixed: bytes of living storages whose size does not depend on the batch.
+        each: bytes for each image of the others.
+        moments: (fixed, each) after every operator.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fixed = self.each = 0
+        self.moments: set[tuple[int, int]] = set()
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def add(self, tensors: Iterable[object]) -> None:
+        """Counts the storages that are not yet counted, from now until they are freed."""
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            if storage in self._known:  # a view, or changed in place
+                continue
+            self._known.add(storage)
+            size = storage.nbytes()
+            parts = (0, size // _BATCH) if size % _BATCH == 0 else (size, 0)
+            self._count(*parts)
+            weakref.finalize(storage, self._count, -parts[0], -parts[1])
+        self.moments.add((self.fixed, self.each))
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.add(made if isinstance(made, (tuple, list)) else (made,))
+        return made
+
+    def _count(self, fixed: int, each: int) -> None:
+        self.fixed += fixed
+        self.each += each
+
+
+class _Casts(TorchFunctionMode):
+    """Does what autocast does, which leaves tensors without memory alone: weights are cast once,
+    and autograd keeps the casts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._weights: dict[Tensor, Tensor] = {}
+
+    def __exit__(self, *raised: Any) -> None:
+        self._weights.clear()
+        super().__exit__(*raised)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in _IN_BF16:
+            args = tuple(self._cast(arg) for arg in args)
+        return func(*args, **(kwargs or {}))
+
+    def _cast(self, arg: Any) -> Any:
+        if not (isinstance(arg, Tensor) and arg.dtype == torch.float32):
+            return arg
+        if not isinstance(arg, nn.Parameter):
+            return arg.bfloat16()
+        if arg not in self._weights:
+            self._weights[arg] = arg.bfloat16()
+        return self._weights[arg]
+
+
+def _fullest(moments: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The moments that no other surpasses in both respects."""
+    kept: list[tuple[int, int]] = []
+    for fixed, each in sorted(moments, reverse=True):
+        if not kept or each > kept[-1][1]:
+            kept.append((fixed, each))
+    return tuple(kept)
+
+
+def _machine_bytes(root: Path) -> int:
+    try:
+        lines = Path(root, "proc/meminfo").read_text().splitlines()
+        values = dict(line.split(":", 1) for line in lines if ":" in line)
+        return int(values["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):  # not Linux
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cgroup_bytes(root: Path) -> list[int]:
+    """What each limited control group above this process has left. Pages of files that were not
+    used lately count as free: the kernel drops them first."""
+    try:
+        lines = Path(root, "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    left = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, names = Path(root, "sys/fs/cgroup"), ("memory.max", "memory.current")
+            cache = "inactive_file"
+        elif "memory" in controllers.split(","):
+            top = Path(root, "sys/fs/cgroup/memory")
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            cache = "total_inactive_file"
+        else:
+            continue
+        # In a container the path may be the host's, and the group's own files lie at the top.
+        group = Path(path.lstrip("/"))
+        for folder in dict.fromkeys(Path(top, part) for part in (group, *group.parents)):
+            try:
+                limit, used = (Path(folder, name).read_text().strip() for name in names)
+                counts = dict(
+                    entry.split() for entry in Path(folder, "memory.stat").read_text().splitlines()
+                )
+            except OSError:
+                continue
+            if limit != "max":
+                left.append(max(0, int(limit) - int(used) + int(counts.get(cache, 0))))
+    return left
