@@ -614,7 +614,7 @@ def data_info(
 @options.storage_option
 @options.work_option
 def doctor(storage: str, work: Path) -> int:
-    """Devices, storage, weights, versions: what works and what to mend.
+    """Devices, storage, weights, versions, memory: what works and what to mend.
 
     Exit code 1 if something that studies need does not work.
 

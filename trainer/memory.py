@@ -71,7 +71,7 @@ def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprin
     """
     with torch.device("meta"):
         model = models.skeleton(recipe, classes)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     model.train()
     images = torch.empty(
         (_BATCH, 3, height, width), device="meta", memory_format=torch.channels_last
@@ -123,7 +123,7 @@ def available_bytes(root: Path = Path("/")) -> int:
     return min([_machine_bytes(root), *_cgroup_bytes(root)])
 
 
-class _Held(TorchDispatchMode):
+class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the storages of all tensors that operators make, until they are freed.
 
     Attributes:
@@ -133,7 +133,7 @@ class _Held(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.fixed = self.each = 0
         self.moments: set[tuple[int, int]] = set()
         self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
@@ -179,7 +179,7 @@ class _Casts(TorchFunctionMode):
 
     def __exit__(self, *raised: Any) -> None:
         self._weights.clear()
-        super().__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self,
