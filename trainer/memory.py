@@ -59,8 +59,8 @@ class Footprint:
 def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprint:
     """Traces a training step on tensors without memory: the same anywhere, in about a second.
 
-    Counted are weights, their average, gradients and momentum, the batch, all that autograd keeps, and what
-    comes and goes. Gradients count all along, as when they are accumulated. Not counted are the
+    Counted are weights, their average, gradients and momentum, the batch, all that autograd keeps,
+    and what comes and goes. Gradients count all along, as when they are accumulated. Not counted are the
     libraries' workspaces, and the data set where it lives on the device.
 
     Args:
@@ -84,7 +84,8 @@ def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprin
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
 
     held = _Held()
-    for part in (model.parameters(), model.buffers(), gradients, momentum, average, (images, labels)):
+    kept = (gradients, momentum, average)
+    for part in (model.parameters(), model.buffers(), *kept, (images, labels)):
         held.add(part)
     casts = _Casts() if recipe.precision == "bf16" else contextlib.nullcontext()
     with held:
