@@ -8,6 +8,7 @@ alone decides when to stop, and alone writes checkpoints.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -141,9 +142,11 @@ def joined(device: str) -> Iterator[Ranks]:
         if isinstance(error, dist.DistError) or re.search(_LOST, str(error)):
             raise _gone(error) from error
         raise
-    # One that leaves while the other still talks to it may end in an abort of gloo's.
     dist.barrier()
     dist.destroy_process_group()
+    # Models that are no longer used still hold the group, whose threads must end before Python
+    # does: one that drops a tensor while the interpreter ends aborts the process.
+    gc.collect()
 
 
 _LOST = r"gloo|Connection (closed|reset)|Broken pipe"

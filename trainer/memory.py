@@ -60,8 +60,8 @@ def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprin
     """Traces a training step on tensors without memory: the same anywhere, in about a second.
 
     Counted are weights, their average, gradients and momentum, the batch, all that autograd keeps,
-    and what comes and goes. Gradients count all along, as when they are accumulated. Not counted are the
-    libraries' workspaces, and the data set where it lives on the device.
+    and what comes and goes. Gradients count all along, as when they are accumulated. Not counted
+    are the libraries' workspaces, and the data set where it lives on the device.
 
     Args:
         recipe: gives the model and the precision ("auto" counts as fp32: resolve it first).
