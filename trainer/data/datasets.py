@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +26,17 @@ from trainer.errors import DataError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 Progress = Callable[[int, int], None]
 """Called with (images decoded, images in all)."""
 
 TEST_SHARE = 0.2
 _TEST_SEED = 0
 _PROGRESS_EVERY = 256
+_CHUNK = 32  # images that a thread takes at a time
+_MOST_THREADS = 8  # above that they wait for the interpreter
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +50,48 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Every image of a data set with its label."""
+    """Every image of a data set with its label; ``titles`` name the classes for people."""
 
     classes: tuple[str, ...]
     images: tuple[Listed, ...]
+    titles: tuple[str, ...] | None = None
 
 
-def load(source: DataSource, cache: Path, progress: Progress | None = None) -> Pack:
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How images are decoded where they are not in the cache.
+
+    Attributes:
+        cache: folder that keeps decoded images.
+        progress: told how decoding goes.
+        threads: that read and decode. They change nothing in the result.
+    """
+
+    cache: Path
+    progress: Progress | None
+    threads: int
+
+
+def load(
+    source: DataSource,
+    cache: Path,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> Pack:
     """The decoded images of a data set, from the cache where they are there.
 
     Args:
-        source: which data set; ``validation`` and ``split_seed`` play no part here.
+        source: which data set; ``validation``, ``split_seed`` and ``duplicates`` play no part
+            here.
         cache: folder that keeps decoded images.
         progress: told how decoding goes.
+        threads: that read and decode; as many as this process has cores, up to 8, unless given.
 
     Raises:
         DataError: the data set is missing, damaged or not what it says it is.
     """
-    return _REGISTRY[source.name](source, cache, progress)
+    threads = threads or min(_cores(), _MOST_THREADS)
+    return _REGISTRY[source.name](source, Packing(cache, progress, threads))
 
 
 def splits(pack: Pack, source: DataSource) -> dict[Split, NDArray[np.int64]]:
@@ -114,7 +147,7 @@ def stratified(labels: NDArray[np.int64], share: float, *stream: int | str) -> N
     return chosen
 
 
-def _digits(source: DataSource, cache: Path, progress: Progress | None) -> Pack:
+def _digits(source: DataSource, packing: Packing) -> Pack:
     classes = tuple("0123456789")
 
     def build(writer: PackWriter) -> None:
@@ -127,20 +160,20 @@ def _digits(source: DataSource, cache: Path, progress: Progress | None) -> Pack:
         for image, label, is_test in zip(grey, labels, test, strict=True):
             writer.add(np.repeat(image[:, :, None], 3, axis=2), int(label), bool(is_test))
 
-    return packed.load_or_build(cache, f"digits-{packed.FORMAT}", classes, build)
+    return packed.load_or_build(packing.cache, f"digits-{packed.FORMAT}", classes, build)
 
 
-def _tiny_imagenet(source: DataSource, cache: Path, progress: Progress | None) -> Pack:
+def _tiny_imagenet(source: DataSource, packing: Packing) -> Pack:
     files, root = _tiny_root(_path(source))
-    return _pack_files(source, files, _list_tiny_imagenet(files, root), cache, progress)
+    return _pack_files(source, files, _list_tiny_imagenet(files, root), packing)
 
 
-def _folder(source: DataSource, cache: Path, progress: Progress | None) -> Pack:
+def _folder(source: DataSource, packing: Packing) -> Pack:
     files = open_files(_path(source))
-    return _pack_files(source, files, _list_folder(files), cache, progress)
+    return _pack_files(source, files, _list_folder(files), packing)
 
 
-_REGISTRY: Mapping[str, Callable[[DataSource, Path, Progress | None], Pack]] = {
+_REGISTRY: Mapping[str, Callable[[DataSource, Packing], Pack]] = {
     "digits": _digits,
     "tiny-imagenet": _tiny_imagenet,
     "folder": _folder,
@@ -196,7 +229,16 @@ def _list_tiny_imagenet(files: Files, root: str) -> Listing:
                 "fetch it again"
             )
         images.append(Listed(name, label[found], test=True))
-    return Listing(classes, tuple(images))
+    return Listing(classes, tuple(images), _titles(files, f"{root}words.txt", classes))
+
+
+def _titles(files: Files, name: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """What words.txt calls each class: lines of wnid, tab, names."""
+    if name not in files.names:
+        return classes
+    rows = (line.partition("\t") for line in _text(files, name).splitlines())
+    words = {wnid: title.strip() for wnid, _, title in rows}
+    return tuple(words.get(wnid) or wnid for wnid in classes)
 
 
 def _annotations(files: Files, name: str) -> dict[str, str]:
@@ -278,39 +320,48 @@ def _common_root(files: Files) -> str:
         root = top
 
 
-def _pack_files(
-    source: DataSource, files: Files, listing: Listing, cache: Path, progress: Progress | None
-) -> Pack:
+def _pack_files(source: DataSource, files: Files, listing: Listing, packing: Packing) -> Pack:
     # Everything that changes the pixels or which images there are; the split is not among them.
     resized = source.image_size if source.name == "folder" else None
     parts = (packed.FORMAT, source.name, files.identity, source.corrupt, resized)
     key = f"{source.name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}"
 
     def build(writer: PackWriter) -> None:
-        size = _stored_size(source, files, listing)
-        for image, pixels in _decoded(source, files, listing.images, progress):
-            if source.name == "folder":
-                pixels = decode.fit(pixels, *size)
-            elif pixels.shape[:2] != size:
-                raise DataError(
-                    f"{files.where}: {image.name} has {pixels.shape[1]} x {pixels.shape[0]} "
-                    f"pixels, others {size[1]} x {size[0]}; fetch it again"
-                )
-            writer.add(pixels, image.label, image.test)
+        with decode.quiet(), ThreadPoolExecutor(packing.threads) as pool:
+            size = _stored_size(source, files, listing, packing, pool)
+            found = _decoded(source, files, listing.images, size, packing, pool)
+            for image, pixels, hashed in found:
+                if pixels.shape[:2] != size:
+                    raise DataError(
+                        f"{files.where}: {image.name} has {pixels.shape[1]} x {pixels.shape[0]} "
+                        f"pixels, others {size[1]} x {size[0]}; fetch it again"
+                    )
+                writer.add(pixels, image.label, image.test, hashed)
 
-    return packed.load_or_build(cache, key, listing.classes, build)
+    return packed.load_or_build(packing.cache, key, listing.classes, build, listing.titles)
 
 
-def _stored_size(source: DataSource, files: Files, listing: Listing) -> tuple[int, int]:
+def _stored_size(
+    source: DataSource,
+    files: Files,
+    listing: Listing,
+    packing: Packing,
+    pool: ThreadPoolExecutor,
+) -> tuple[int, int]:
     """(height, width) in which images are kept: their own if it is the same for all."""
-    sizes: Counter[tuple[int, int]] = Counter()
-    for image in listing.images:
+
+    def measure(image: Listed) -> tuple[int, int] | None:
         try:
-            sizes[decode.size(files.read(image.name))] += 1
+            return decode.size(files.read(image.name))
         except decode.CannotDecodeError:
-            continue  # reported, or skipped, when its turn to be decoded comes
-        if source.name == "tiny-imagenet":
-            break
+            return None  # reported, or skipped, when its turn to be decoded comes
+
+    sizes: Counter[tuple[int, int]] = Counter()
+    for size in _in_order(measure, listing.images, pool, packing.threads):
+        if size is not None:
+            sizes[size] += 1
+            if source.name == "tiny-imagenet":
+                break
     if not sizes:
         raise DataError(f"{files.where}: {listing.images[0].name} is not an image; none is")
     if len(sizes) == 1:
@@ -327,12 +378,16 @@ def _stored_size(source: DataSource, files: Files, listing: Listing) -> tuple[in
 
 
 def _decoded(
-    source: DataSource, files: Files, images: Sequence[Listed], progress: Progress | None
-) -> Iterator[tuple[Listed, decode.Pixels]]:
-    skipped: list[str] = []
-    for done, image in enumerate(images):
-        if progress and done % _PROGRESS_EVERY == 0:
-            progress(done, len(images))
+    source: DataSource,
+    files: Files,
+    images: Sequence[Listed],
+    size: tuple[int, int],
+    packing: Packing,
+    pool: ThreadPoolExecutor,
+) -> Iterator[tuple[Listed, decode.Pixels, int]]:
+    """Each image with its pixels and their ``packed.pixel_hash``, in the order of ``images``."""
+
+    def work(image: Listed) -> tuple[decode.Pixels, int] | None:
         try:
             pixels = decode.decode(files.read(image.name))
         except decode.CannotDecodeError as error:
@@ -341,11 +396,22 @@ def _decoded(
                     f"{files.where}: {image.name} cannot be decoded ({error}); mend or remove it, "
                     'or set corrupt = "skip"'
                 ) from error
+            return None
+        if source.name == "folder":
+            pixels = decode.fit(pixels, *size)
+        return pixels, packed.pixel_hash(pixels)
+
+    progress = packing.progress or (lambda done, of_all: None)
+    skipped: list[str] = []
+    found = _in_order(work, images, pool, packing.threads)
+    for done, (image, one) in enumerate(zip(images, found, strict=True)):
+        if done % _PROGRESS_EVERY == 0:
+            progress(done, len(images))
+        if one is None:
             skipped.append(image.name)
-            continue
-        yield image, pixels
-    if progress:
-        progress(len(images), len(images))
+        else:
+            yield image, *one
+    progress(len(images), len(images))
     if skipped:
         log.warning(
             "%s: %d of %d images cannot be decoded and are left out; the first is %s",
@@ -354,6 +420,44 @@ def _decoded(
             len(images),
             skipped[0],
         )
+
+
+def _in_order(
+    work: Callable[[T], R], items: Sequence[T], pool: ThreadPoolExecutor, threads: int
+) -> Iterator[R]:
+    """What ``work`` makes of each item, in their order; the threads are a little ahead.
+
+    Whatever the threads do, the error that is raised is that of the first item that has one.
+    """
+
+    def chunk(start: int) -> tuple[list[R], Exception | None]:
+        done: list[R] = []
+        try:
+            done.extend(work(item) for item in items[start : start + _CHUNK])
+        except Exception as error:
+            return done, error
+        return done, None
+
+    starts = iter(range(0, len(items), _CHUNK))
+    ahead: deque[Future[tuple[list[R], Exception | None]]] = deque()
+    try:
+        while True:
+            ahead.extend(pool.submit(chunk, s) for s in islice(starts, 2 * threads - len(ahead)))
+            if not ahead:
+                return
+            done, error = ahead.popleft().result()
+            yield from done
+            if error is not None:
+                raise error
+    finally:
+        for waiting in ahead:
+            waiting.cancel()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +505,8 @@ def unlabelled(path: Path) -> Unlabelled:
 
 def _decode_or_refuse(encoded: bytes, name: object) -> decode.Pixels:
     try:
-        return decode.decode(encoded)
+        with decode.quiet():
+            return decode.decode(encoded)
     except decode.CannotDecodeError as error:
         raise DataError(f"{name} cannot be decoded ({error}); mend or remove it") from error
 

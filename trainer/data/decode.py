@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +27,22 @@ class CannotDecodeError(Exception):
     """The bytes are not an image that can be used; the message says why."""
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences Pillow's warning of large images, for ``LARGEST_IMAGE`` speaks for it.
+
+    To be entered around the threads that decode and not in them: warning filters are the whole
+    process's.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
 def decode(encoded: bytes) -> Pixels:
     """The pixels of an encoded image; grey images become RGB. EXIF orientation is not applied.
+
+    Threads may decode at the same time: both decoders let go of the interpreter.
 
     Returns:
         uint8 array of shape (height, width, 3).
@@ -77,10 +93,7 @@ def fit(pixels: Pixels, height: int, width: int) -> Pixels:
 
 def _open(encoded: bytes) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            # Our own limit below speaks for Pillow's warning.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(encoded))
+        image = Image.open(io.BytesIO(encoded))
     except UnidentifiedImageError as error:
         raise CannotDecodeError("not an image, or a damaged one") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -21,11 +21,11 @@ from trainer.errors import DataError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 
 
 class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
     def hexdigest(self) -> str: ...
 
 
@@ -40,6 +40,9 @@ class Pack:
         test: bool array of shape (images,), True for the test split.
         classes: names of the classes, in label order.
         digest: SHA-256 of all of these, hexadecimal.
+        hashes: uint64 array of shape (images,): ``pixel_hash`` of each image.
+        titles: names of the classes for people, in label order: "goldfish, Carassius auratus";
+            ``classes`` where the data set has no others.
     """
 
     images: NDArray[np.uint8]
@@ -47,17 +50,29 @@ class Pack:
     test: NDArray[np.bool_]
     classes: tuple[str, ...]
     digest: str
+    hashes: NDArray[np.uint64]
+    titles: tuple[str, ...]
+
+
+def pixel_hash(image: NDArray[np.uint8]) -> int:
+    """64 bits of the SHA-256 of an image's pixels.
+
+    The chance that any two different images of 100,000 have the same is 3e-10.
+    """
+    return int.from_bytes(hashlib.sha256(np.ascontiguousarray(image).data).digest()[:8], "little")
 
 
 class PackWriter:
     """Writes a pack image by image; the first image fixes the size of all."""
 
-    def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, classes: tuple[str, ...], titles: tuple[str, ...]) -> None:
         self._folder = folder
         self._classes = classes
+        self._titles = titles
         self._size: tuple[int, int] | None = None
         self._labels: list[int] = []
         self._test: list[bool] = []
+        self._hashes: list[int] = []
         self._hash = hashlib.sha256()
         self._file: BinaryIO = (folder / "images.npy").open("wb")
 
@@ -72,22 +87,25 @@ class PackWriter:
     ) -> None:
         self._file.close()
 
-    def add(self, image: NDArray[np.uint8], label: int, test: bool) -> None:
-        """Appends one image, uint8 of shape (height, width, 3)."""
+    def add(
+        self, image: NDArray[np.uint8], label: int, test: bool, hashed: int | None = None
+    ) -> None:
+        """Appends one image, uint8 of shape (height, width, 3), and its ``pixel_hash``."""
         if self._size is None:
             self._size = (image.shape[0], image.shape[1])
             self._write_header()
         if image.shape != (*self._size, 3):
             raise ValueError(f"image of shape {image.shape} in a pack of {self._size}")
         # write() and not a memory map: a full disk is then an OSError and not a SIGBUS.
-        data = np.ascontiguousarray(image).tobytes()
+        data = np.ascontiguousarray(image).data
         self._file.write(data)
         self._hash.update(data)
         self._labels.append(label)
         self._test.append(test)
+        self._hashes.append(pixel_hash(image) if hashed is None else hashed)
 
-    def finish(self) -> None:
-        """Completes the files; the pack can be loaded afterwards."""
+    def finish(self) -> str:
+        """Completes the files; the pack can be loaded afterwards. Returns its digest."""
         end = self._file.tell()
         self._file.seek(0)
         self._write_header()
@@ -95,11 +113,20 @@ class PackWriter:
         self._file.flush()
         labels = np.array(self._labels, dtype=np.int64)
         test = np.array(self._test, dtype=np.bool_)
+        hashes = np.array(self._hashes, dtype=np.uint64)
         np.save(self._folder / "labels.npy", labels)
         np.save(self._folder / "test.npy", test)
+        np.save(self._folder / "hashes.npy", hashes)
         digest = _finish_digest(self._hash, self._shape, labels, test, self._classes)
-        about = {"format": FORMAT, "classes": self._classes, "digest": digest}
+        about = {
+            "format": FORMAT,
+            "classes": self._classes,
+            "titles": self._titles,
+            "digest": digest,
+            "rest": _digest_of_rest(hashes, self._titles),
+        }
         (self._folder / "pack.json").write_text(json.dumps(about), encoding="utf-8")
+        return digest
 
     @property
     def _shape(self) -> tuple[int, int, int, int]:
@@ -114,7 +141,11 @@ class PackWriter:
 
 
 def load_or_build(
-    cache: Path, key: str, classes: tuple[str, ...], build: Callable[[PackWriter], None]
+    cache: Path,
+    key: str,
+    classes: tuple[str, ...],
+    build: Callable[[PackWriter], None],
+    titles: tuple[str, ...] | None = None,
 ) -> Pack:
     """The pack stored under a key, built first if it is missing or damaged.
 
@@ -125,6 +156,7 @@ def load_or_build(
         key: names the source and everything that changes its pixels; a valid file name.
         classes: names of the classes, in label order.
         build: adds every image to the writer; what it raises passes through.
+        titles: names of the classes for people; ``classes`` unless given.
 
     Raises:
         DataError: the pack cannot be written.
@@ -137,8 +169,8 @@ def load_or_build(
             with FileLock(cache / f"{key}.lock"):
                 pack = _load(folder)  # made while we waited?
                 if pack is None:
-                    _build(cache, folder, classes, build)
-                    pack = _load(folder)
+                    digest = _build(cache, folder, classes, titles or classes, build)
+                    pack = _load(folder, digest)
     except OSError as error:
         raise DataError(
             f"the decoded images cannot be kept in {cache} ({error.strerror or error}); "
@@ -150,8 +182,12 @@ def load_or_build(
 
 
 def _build(
-    cache: Path, folder: Path, classes: tuple[str, ...], build: Callable[[PackWriter], None]
-) -> None:
+    cache: Path,
+    folder: Path,
+    classes: tuple[str, ...],
+    titles: tuple[str, ...],
+    build: Callable[[PackWriter], None],
+) -> str:
     if folder.exists():
         log.warning("%s is damaged: decoding again", folder)
         shutil.rmtree(folder)
@@ -161,14 +197,20 @@ def _build(
     with tempfile.TemporaryDirectory(dir=cache, prefix=f"making-{folder.name}-") as made:
         inner = Path(made, "pack")
         inner.mkdir()
-        with PackWriter(inner, classes) as writer:
+        with PackWriter(inner, classes, titles) as writer:
             build(writer)
-            writer.finish()
+            digest = writer.finish()
         inner.rename(folder)
+    return digest
 
 
-def _load(folder: Path) -> Pack | None:
-    """The pack in a folder; None if there is none or it is damaged."""
+def _load(folder: Path, written: str | None = None) -> Pack | None:
+    """The pack in a folder; None if there is none or it is damaged.
+
+    Args:
+        written: the digest, if this process has just written the images: they would come back
+            from its own memory and not from the disk, so reading them again shows nothing.
+    """
     if not folder.exists():
         return None
     try:
@@ -176,16 +218,19 @@ def _load(folder: Path) -> Pack | None:
         images = np.load(folder / "images.npy", mmap_mode="c")
         labels = np.load(folder / "labels.npy")
         test = np.load(folder / "test.npy")
-        classes = tuple(about["classes"])
-        digest = hashlib.sha256()
-        for start in range(0, len(images), 4096):
-            digest.update(images[start : start + 4096].tobytes())
-        found = _finish_digest(digest, images.shape, labels, test, classes)
-        if found != about["digest"]:
+        hashes = np.load(folder / "hashes.npy")
+        classes, titles = tuple(about["classes"]), tuple(about["titles"])
+        found = written
+        if found is None:
+            digest = hashlib.sha256()
+            for start in range(0, len(images), 4096):
+                digest.update(images[start : start + 4096].data)
+            found = _finish_digest(digest, images.shape, labels, test, classes)
+        if found != about["digest"] or _digest_of_rest(hashes, titles) != about["rest"]:
             return None
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
-    return Pack(images, labels, test, classes, found)
+    return Pack(images, labels, test, classes, found, hashes, titles)
 
 
 def _finish_digest(
@@ -198,4 +243,11 @@ def _finish_digest(
     digest.update(labels.tobytes())
     digest.update(test.tobytes())
     digest.update(json.dumps([list(shape), list(classes)]).encode())
+    return digest.hexdigest()
+
+
+def _digest_of_rest(hashes: NDArray[np.uint64], titles: tuple[str, ...]) -> str:
+    # Apart from the digest above, which names the images wherever a study was created.
+    digest = hashlib.sha256(hashes.tobytes())
+    digest.update(json.dumps(list(titles)).encode())
     return digest.hexdigest()
