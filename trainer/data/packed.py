@@ -23,9 +23,13 @@ log = logging.getLogger(__name__)
 
 FORMAT = 2
 
+# Bytes of images written and hashed at once: for each image alone, this thread and those that
+# decode would spend their time on waiting for each other.
+_PIECE = 2**20
+
 
 class _Hash(Protocol):
-    def update(self, data: bytes | memoryview, /) -> None: ...
+    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
     def hexdigest(self) -> str: ...
 
 
@@ -74,6 +78,7 @@ class PackWriter:
         self._test: list[bool] = []
         self._hashes: list[int] = []
         self._hash = hashlib.sha256()
+        self._waiting = bytearray()
         self._file: BinaryIO = (folder / "images.npy").open("wb")
 
     def __enter__(self) -> PackWriter:
@@ -96,16 +101,16 @@ class PackWriter:
             self._write_header()
         if image.shape != (*self._size, 3):
             raise ValueError(f"image of shape {image.shape} in a pack of {self._size}")
-        # write() and not a memory map: a full disk is then an OSError and not a SIGBUS.
-        data = np.ascontiguousarray(image).data
-        self._file.write(data)
-        self._hash.update(data)
+        self._waiting += np.ascontiguousarray(image).data
+        if len(self._waiting) >= _PIECE:
+            self._flush()
         self._labels.append(label)
         self._test.append(test)
         self._hashes.append(pixel_hash(image) if hashed is None else hashed)
 
     def finish(self) -> str:
         """Completes the files; the pack can be loaded afterwards. Returns its digest."""
+        self._flush()
         end = self._file.tell()
         self._file.seek(0)
         self._write_header()
@@ -127,6 +132,12 @@ class PackWriter:
         }
         (self._folder / "pack.json").write_text(json.dumps(about), encoding="utf-8")
         return digest
+
+    def _flush(self) -> None:
+        # write() and not a memory map: a full disk is then an OSError and not a SIGBUS.
+        self._file.write(self._waiting)
+        self._hash.update(self._waiting)
+        self._waiting.clear()
 
     @property
     def _shape(self) -> tuple[int, int, int, int]:
