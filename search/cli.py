@@ -30,7 +30,7 @@ from search.study import (
     preflight,
     read_study_file,
 )
-from trainer.contract import Recipe, Task
+from trainer.contract import DataSource, Duplicates, Recipe, Task
 from trainer.errors import DataError, ModelError, TrainerError
 
 if TYPE_CHECKING:
@@ -564,17 +564,52 @@ def data() -> None:
 @options.data_options
 @options.work_option
 def data_prepare(
-    name: str, path: str | None, corrupt: str, image_size: int | None, work: Path
+    name: str,
+    path: str | None,
+    corrupt: str,
+    duplicates: str,
+    image_size: int | None,
+    work: Path,
 ) -> None:
     """Verify a dataset and decode it into one packed array, which all workers share.
 
+    Without --path, Tiny ImageNet's official zip file is fetched into --work first. Broken off,
+    the same command goes on from there.
+
     \b
-    Example:
+    Examples:
+      tuneoff data prepare tiny-imagenet
       tuneoff data prepare tiny-imagenet --path data/tiny-imagenet-200.zip
     """
-    task = _prepare(name, path, corrupt, image_size, work)
+    from search.console import fetching_progress
+    from trainer.data import decode, download
+
+    if path is None and name == "tiny-imagenet":
+        fetched = _fetched(work)
+        if not fetched.exists():
+            with fetching_progress(console) as progress:
+                download.fetch(
+                    download.TINY_IMAGENET_URL, fetched, download.TINY_IMAGENET_MD5, progress
+                )
+        path = str(fetched)
+    clock = _Clock()
+    source = _source(name, path, corrupt, duplicates, image_size, work)
+    task = _check(work, clock)(Recipe(data=source))
     sizes = ", ".join(f"{n} {split}" for split, n in task.sizes.items())
-    console.print(f"{name}: {sizes} images; packed in {work}/cache; digest {task.digest[:12]}")
+    console.print(
+        f"{name}: {sizes} images; packed in {work}/cache; digest {task.digest[:12]}",
+        soft_wrap=True,
+    )
+    if clock.seconds:
+        console.print(
+            f"Decoded {clock.images} images in {clock.seconds:.1f} s "
+            f"({clock.images / clock.seconds:.0f} images/s) with {decode.decoder_name()}.",
+            soft_wrap=True,
+        )
+    if task.duplicates is not None:
+        console.print(_said_of(task.duplicates), soft_wrap=True, markup=False)
+    if source.path is not None:
+        console.print(f'In study files: path = "{source.path}"', soft_wrap=True, markup=False)
 
 
 @data.command("info")
@@ -585,22 +620,25 @@ def data_info(
     name: str,
     path: str | None,
     corrupt: str,
+    duplicates: str,
     image_size: int | None,
     as_json: bool,
     work: Path,
 ) -> None:
-    """What is in a dataset: classes, splits, digest.
+    """What is in a dataset: classes, splits, duplicates, digest.
 
     \b
     Example:
       tuneoff data info digits
     """
-    task = _prepare(name, path, corrupt, image_size, work)
+    task = _check(work)(Recipe(data=_source(name, path, corrupt, duplicates, image_size, work)))
+    found = task.duplicates
     facts: dict[str, Any] = {
         "name": name,
         "classes": list(task.classes),
         "sizes": dict(task.sizes),
         "chance_error": task.chance_error,
+        "duplicates": None if found is None else asdict(found),
         "digest": task.digest,
     }
     if as_json:
@@ -608,6 +646,8 @@ def data_info(
         return
     for key, value in facts.items():
         console.print(f"{key}: {value}", soft_wrap=True)
+    if found is not None:
+        console.print(_said_of(found), soft_wrap=True, markup=False)
 
 
 @cli.command()
@@ -667,12 +707,34 @@ def _device(name: str) -> str:
     return local_device(name)
 
 
-def _check(work: Path) -> Callable[[Recipe], Task]:
+def _check(work: Path, clock: _Clock | None = None) -> Callable[[Recipe], Task]:
     """Checks recipes on the CPU, with a progress bar while images are decoded."""
     from search.console import decoding_progress
     from trainer.torch_trainer import TorchTrainer
 
-    return TorchTrainer("cpu", cache=work / "cache", progress=decoding_progress(console)).check
+    show = decoding_progress(console)
+
+    def progress(done: int, total: int) -> None:
+        show(done, total)
+        if clock is not None:
+            clock.note(done)
+
+    return TorchTrainer("cpu", cache=work / "cache", progress=progress).check
+
+
+class _Clock:
+    """How many images were decoded, and in how many seconds; none if all were in the cache."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = 0.0
+        self._started: float | None = None
+
+    def note(self, images: int) -> None:
+        now = time.monotonic()
+        if self._started is None:
+            self._started = now
+        self.images, self.seconds = images, now - self._started
 
 
 def _is_complete(study: Study) -> bool:
@@ -701,14 +763,40 @@ def _report(study: Study, out: Path, reference: str | None, publish: bool) -> Pa
     return page
 
 
-def _prepare(name: str, path: str | None, corrupt: str, image_size: int | None, work: Path) -> Task:
-    from trainer.contract import DataSource
+def _fetched(work: Path) -> Path:
+    """Where `data prepare` puts Tiny ImageNet."""
+    return (work / "data" / "tiny-imagenet-200.zip").absolute()
 
+
+def _source(
+    name: str,
+    path: str | None,
+    corrupt: str,
+    duplicates: str,
+    image_size: int | None,
+    work: Path,
+) -> DataSource:
+    if path is None and name == "tiny-imagenet" and _fetched(work).exists():
+        path = str(_fetched(work))
     try:
-        source = DataSource(name, path, image_size, corrupt=corrupt)
+        return DataSource(name, path, image_size, corrupt=corrupt, duplicates=duplicates)
     except ValueError as error:
         raise UserError(f"{error} (--path)" if "path" in str(error) else str(error)) from None
-    return _check(work)(Recipe(data=source))
+
+
+def _said_of(found: Duplicates) -> str:
+    """A data set's duplicates, for people, with what to do about them."""
+    if not found.groups:
+        return "No two images have the same pixels."
+    text = (
+        f"{found.groups} groups of identical images: {found.crossing} across splits, "
+        f"{found.conflicting} with conflicting labels"
+    )
+    if found.dropped:
+        return f"{text}; {found.dropped} images are left out."
+    if found.crossing or found.conflicting:
+        return f'{text}. duplicates = "drop" in [data] keeps these out of training.'
+    return f"{text}."
 
 
 def _write(path: Path, text: str) -> None:

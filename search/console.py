@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from search.errors import SearchError, UserError
 from search.export import Exported
@@ -156,6 +166,24 @@ def decoding_progress(console: Console) -> Callable[[int, int], None]:
             bar.pop().stop()
 
     return show
+
+
+@contextmanager
+def fetching_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A callback for (bytes done, of all; 0 if not known) that draws a bar on a terminal."""
+    bar = Progress(
+        TextColumn("fetching"),
+        BarColumn(bar_width=30),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -> None:

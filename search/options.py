@@ -150,5 +150,11 @@ def data_options(command: F) -> F:
     command = click.option(
         "--corrupt", type=click.Choice(["refuse", "skip"]), default="refuse", show_default=True
     )(command)
-    command = click.option("--path", help="Zip file or folder.")(command)
+    command = click.option(
+        "--duplicates", type=click.Choice(["keep", "drop"]), default="keep", show_default=True,
+        help="Images that are also in another split, or have several labels.",
+    )(command)  # fmt: skip
+    command = click.option(
+        "--path", help="Zip file or folder. [default: what `data prepare` fetched]"
+    )(command)
     return click.argument("name")(command)

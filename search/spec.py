@@ -48,6 +48,7 @@ class DataSpec(_Section):
     image_size: int | None = None
     validation: float = 0.1
     corrupt: str = "refuse"
+    duplicates: str = "keep"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -94,6 +94,9 @@ class DataSource:
         split_seed: seed of that carving; the same for every run of a study.
         corrupt: "refuse" (DataError that names the image) or "skip" an image that cannot be
             decoded.
+        duplicates: images with the same pixels: "keep" them all, or "drop" from train what is
+            also in validation or test, or occurs with several labels, and from validation what
+            is also in test. What is dropped is in no split; test is never touched.
     """
 
     name: str = "digits"
@@ -102,16 +105,22 @@ class DataSource:
     validation: float = 0.1
     split_seed: int = 0
     corrupt: str = "refuse"
+    duplicates: str = "keep"
 
     def __post_init__(self) -> None:
         _one_of("name", self.name, DATASETS)
         _one_of("corrupt", self.corrupt, ("refuse", "skip"))
+        _one_of("duplicates", self.duplicates, ("keep", "drop"))
         if not 0 < self.validation < 1:
             raise ValueError(f"validation = {self.validation!r} must lie between 0 and 1")
         if self.image_size is not None:
             _at_least("image_size", self.image_size, 8)
         if self.name != "digits" and not self.path:
-            raise ValueError(f"path is missing: data {self.name!r} needs a zip file or a folder")
+            mend = "; `tuneoff data prepare tiny-imagenet` fetches it"
+            raise ValueError(
+                f"path is missing: data {self.name!r} needs a zip file or a folder"
+                f"{mend if self.name == 'tiny-imagenet' else ''}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +336,23 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Images with the same pixels.
+
+    Attributes:
+        groups: sets of two or more of them.
+        crossing: of these, how many have images in several splits, before any is dropped.
+        conflicting: of these, how many have images with several labels.
+        dropped: images left out by ``DataSource.duplicates = "drop"``.
+    """
+
+    groups: int
+    crossing: int
+    conflicting: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What a recipe's data asks of a model.
 
@@ -334,11 +360,13 @@ class Task:
         classes: names of the classes, in label order.
         sizes: number of images in each split; "test" is 0 where there is none.
         digest: SHA-256 of the packed images and labels, hexadecimal.
+        duplicates: None where nobody has counted them.
     """
 
     classes: tuple[str, ...]
     sizes: Mapping[Split, int]
     digest: str
+    duplicates: Duplicates | None = None
 
     @property
     def chance_error(self) -> float:

@@ -239,7 +239,7 @@ class TorchTrainer:
         pack = datasets.load(source, self._cache, self._progress)
         splits = datasets.splits(pack, source)
         sizes = {name: len(chosen) for name, chosen in splits.items()}
-        task = Task(pack.classes, sizes, pack.digest)
+        task = Task(pack.classes, sizes, pack.digest, datasets.duplicates(pack, source))
         # Drop the last data first: two data sets may not fit on the device together.
         self._prepared = None
         data = batches.resident(pack, source.image_size, self._device)

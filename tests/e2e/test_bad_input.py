@@ -102,6 +102,7 @@ STUDY_FILES = {
     "data.name=folder": ("data", "path is missing"),
     "data.validation=1.0": ("data", "validation = 1.0", "between 0 and 1"),
     "data.corrupt=ignore": ("data", "ignore", "skip"),
+    "data.duplicates=merge": ("data", "merge", "drop"),
     "trial.weights=imagenet": ("proxy", "ImageNet weights", "none"),
     "trial.weights=missing.pt": ("missing.pt", "does not exist"),
     "budget.epochs": ("--set budget.epochs", "--set budget.epochs=20"),

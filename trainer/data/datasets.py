@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer import seeding
-from trainer.contract import DataSource, Split
+from trainer.contract import DataSource, Duplicates, Split
 from trainer.data import decode, packed
 from trainer.data.files import Files, open_files
 from trainer.data.packed import Pack, PackWriter
@@ -97,24 +97,34 @@ def load(
 def splits(pack: Pack, source: DataSource) -> dict[Split, NDArray[np.int64]]:
     """Indices into the pack of each split; validation is carved out of train by class.
 
+    With ``source.duplicates = "drop"`` the same images are carved, and then, by their pixels,
+
+    * validation loses what is also in test, for selection must not see the test images. It
+      keeps the rest, with several labels too, as test does: both measure the same;
+    * train loses what is also in test or in validation, and what occurs with several labels.
+      Copies within train that agree stay.
+
     Returns:
-        Sorted int64 arrays that together name each image once. "test" may be empty.
+        Sorted int64 arrays. "keep": together they name each image once. "test" may be empty.
 
     Raises:
         DataError: train or validation would be empty.
     """
-    rest = np.flatnonzero(~pack.test)
-    labels = pack.labels[rest]
-    carved = stratified(labels, source.validation, "validation", source.split_seed)
-    found: dict[Split, NDArray[np.int64]] = {
-        "train": rest[~carved],
-        "validation": rest[carved],
-        "test": np.flatnonzero(pack.test),
-    }
+    found = _carved(pack, source)
+    if source.duplicates == "drop":
+        hashes = {split: pack.hashes[chosen] for split, chosen in found.items()}
+        several = _with_several(pack, pack.labels)
+        in_test = np.isin(hashes["validation"], hashes["test"])
+        elsewhere = np.concatenate([hashes["test"], hashes["validation"], several])
+        found["validation"] = found["validation"][~in_test]
+        found["train"] = found["train"][~np.isin(hashes["train"], elsewhere)]
     counts = np.bincount(pack.labels[found["train"]], minlength=len(pack.classes))
     if not counts.all():
         name = pack.classes[int(counts.argmin())]
-        raise DataError(f"class {name} has no training images; add some or remove the class")
+        or_keep = ', or set duplicates = "keep"' if source.duplicates == "drop" else ""
+        raise DataError(
+            f"class {name} has no training images; add some or remove the class{or_keep}"
+        )
     for split, chosen in found.items():
         if len(chosen) < 2 and split != "test":
             raise DataError(
@@ -122,6 +132,39 @@ def splits(pack: Pack, source: DataSource) -> dict[Split, NDArray[np.int64]]:
                 f"= {source.validation}"
             )
     return found
+
+
+def duplicates(pack: Pack, source: DataSource) -> Duplicates:
+    """How many images there are several times, and what that means for the splits."""
+    split = np.empty(len(pack.labels), dtype=np.int64)
+    for number, chosen in enumerate(_carved(pack, source).values()):
+        split[chosen] = number
+    _, counts = np.unique(pack.hashes, return_counts=True)
+    kept = sum(len(chosen) for chosen in splits(pack, source).values())
+    return Duplicates(
+        groups=int((counts > 1).sum()),
+        crossing=len(_with_several(pack, split)),
+        conflicting=len(_with_several(pack, pack.labels)),
+        dropped=len(pack.labels) - kept,
+    )
+
+
+def _carved(pack: Pack, source: DataSource) -> dict[Split, NDArray[np.int64]]:
+    rest = np.flatnonzero(~pack.test)
+    carved = stratified(pack.labels[rest], source.validation, "validation", source.split_seed)
+    return {
+        "train": rest[~carved],
+        "validation": rest[carved],
+        "test": np.flatnonzero(pack.test),
+    }
+
+
+def _with_several(pack: Pack, values: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The hashes of images that occur with more than one of ``values``, of shape (images,)."""
+    order = np.lexsort((values, pack.hashes))
+    hashes, values = pack.hashes[order], values[order]
+    differ = (hashes[1:] == hashes[:-1]) & (values[1:] != values[:-1])
+    return np.unique(hashes[1:][differ])
 
 
 def stratified(labels: NDArray[np.int64], share: float, *stream: int | str) -> NDArray[np.bool_]:

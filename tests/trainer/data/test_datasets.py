@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.contract import DataSource
+from trainer.contract import DataSource, Duplicates
 from trainer.data import datasets, decode
 from trainer.data.packed import Pack
 from trainer.errors import DataError
@@ -150,6 +150,62 @@ def test_a_changed_zip_is_decoded_again(
     files = {**tiny_files, "train/n01/images/n01_0.JPEG": encode(999)}
     make_zip(tiny_zip, files)
     assert load(tiny(tiny_zip)).digest != first.digest
+
+
+def test_titles_come_from_words(
+    load: Load, tmp_path: Path, tiny_files: dict[str, bytes], make_zip: Make, tiny_zip: Path
+) -> None:
+    assert load(tiny(tiny_zip)).titles == ("n03", "n01", "n02")
+    words = b"n00\tentity\nn01\tgoldfish, Carassius auratus\nn03\tbullfrog\n"
+    path = make_zip(tmp_path / "x.zip", {**tiny_files, "words.txt": words})
+    pack = load(tiny(path))
+    assert pack.titles == ("bullfrog", "goldfish, Carassius auratus", "n02")
+    assert pack.digest == load(tiny(tiny_zip)).digest
+
+
+def many_files(encode: Encode) -> dict[str, bytes]:
+    """More images than the threads have in hand at once, of several sizes."""
+    sizes = [(16, 16), (40, 20), (24, 24)]
+    return {
+        f"{name}/{number:03d}.jpg": encode(1000 * seed + number, sizes[number % 3])
+        for seed, name in enumerate("ab")
+        for number in range(150)
+    }
+
+
+def test_the_threads_change_nothing(tmp_path: Path, encode: Encode, make_folder: Make) -> None:
+    source = folder(make_folder(tmp_path / "x", many_files(encode)), image_size=16)
+    packs = [datasets.load(source, tmp_path / str(n), threads=n) for n in (1, 2, 7)]
+    assert len({pack.digest for pack in packs}) == 1
+    assert len({pack.hashes.tobytes() for pack in packs}) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 7])
+def test_of_several_bad_images_the_first_is_named(
+    tmp_path: Path, encode: Encode, make_zip: Make, threads: int
+) -> None:
+    files = many_files(encode)
+    for name in ("a/149.jpg", "b/000.jpg", "b/149.jpg"):
+        files[name] = files[name][:100]
+    path = make_zip(tmp_path / "x.zip", files)
+    with pytest.raises(DataError, match=r"a/149\.jpg cannot be decoded"):
+        datasets.load(folder(path, image_size=16), tmp_path / "cache", threads=threads)
+    skipping = folder(path, image_size=16, corrupt="skip")
+    pack = datasets.load(skipping, tmp_path / "cache", threads=threads)
+    assert len(pack.images) == 297
+
+
+def test_a_damaged_zip_names_the_first_member(
+    tmp_path: Path, encode: Encode, make_zip: Make
+) -> None:
+    files = many_files(encode)
+    path = make_zip(tmp_path / "x.zip", files)
+    content = bytearray(path.read_bytes())
+    for name in (b"b/100.jpg", b"b/030.jpg"):
+        content[content.index(name) + len(name) + 50] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.zip is damaged at b/030\.jpg; fetch it again"):
+        datasets.load(folder(path, image_size=16), tmp_path / "cache", threads=3)
 
 
 def test_not_tiny_imagenet(load: Load, tmp_path: Path, make_zip: Make) -> None:
@@ -321,6 +377,83 @@ def test_too_few_images_to_split(
     source = folder(make_folder(tmp_path / "x", image_files(encode, "train/a", "train/b", count=1)))
     with pytest.raises(DataError, match="the validation split has 0 images; add images"):
         datasets.splits(load(source), source)
+
+
+# Duplicates
+
+
+Images = dict[str, tuple[str, int, bool]]
+"""Names of images, each with its pixels, label, and whether it is in test."""
+
+
+def pack_of(images: Images) -> Pack:
+    rows = list(images.values())
+    hashes = np.array([zlib.crc32(pixels.encode()) for pixels, _, _ in rows], dtype=np.uint64)
+    labels = np.array([label for _, label, _ in rows])
+    test = np.array([test for _, _, test in rows])
+    pixels = np.zeros((len(rows), 1, 1, 3), dtype=np.uint8)
+    return Pack(pixels, labels, test, ("a", "b"), "", hashes, ("a", "b"))
+
+
+def splits_of(images: Images, duplicates: str) -> dict[str, list[str]]:
+    source, names = DataSource(validation=0.25, duplicates=duplicates), list(images)
+    found = datasets.splits(pack_of(images), source)
+    return {split: [names[i] for i in where] for split, where in found.items()}
+
+
+def test_dropping_duplicates() -> None:
+    images = {
+        f"{name}{n}": (f"{name}{n}", label, n >= 16)
+        for label, name in enumerate("ab")
+        for n in range(20)
+    }
+    where = splits_of(images, "keep")
+    a, b = ([n for n in where["train"] if n.startswith(name)] for name in "ab")
+    va, vb = ([n for n in where["validation"] if n.startswith(name)] for name in "ab")
+
+    def copy(of: str, *names: str) -> None:
+        for name in names:
+            images[name] = (images[of][0], *images[name][1:])
+
+    copy("a16", a[0])  # train and test
+    copy("a17", va[0])  # validation and test
+    copy("a18", a[1], va[1])  # all three
+    copy(vb[0], b[0])  # train and validation
+    copy(a[2], a[3])  # twice in train, of one label: both stay
+    copy(a[4], b[1])  # train, conflicting: neither stays
+    copy(va[2], vb[1])  # validation, conflicting: both stay
+    gone = {a[0], va[0], a[1], va[1], b[0], a[4], b[1]}
+
+    assert splits_of(images, "keep") == where
+    left = {split: [n for n in names if n not in gone] for split, names in where.items()}
+    assert splits_of(images, "drop") == left
+    for how, dropped in (("keep", 0), ("drop", len(gone))):
+        source = DataSource(validation=0.25, duplicates=how)
+        assert datasets.duplicates(pack_of(images), source) == Duplicates(7, 4, 2, dropped)
+
+
+def test_dropping_all_of_a_class_says_what_to_do() -> None:
+    images = {str(n): ("same" if n % 2 else str(n), n % 2, n >= 20) for n in range(40)}
+    with pytest.raises(DataError, match=r'class b has no training.* or set duplicates = "keep"'):
+        splits_of(images, "drop")
+
+
+def test_duplicates_of_files_are_found(
+    load: Load, tmp_path: Path, tiny_files: dict[str, bytes], make_zip: Make
+) -> None:
+    files = dict(tiny_files)
+    files["val/images/val_0.JPEG"] = files["train/n01/images/n01_0.JPEG"]
+    source = tiny(make_zip(tmp_path / "x.zip", files))
+    assert datasets.duplicates(load(source), source) == Duplicates(1, 1, 1, 0)
+
+
+def test_the_real_duplicates(shared_data: Path, session_cache: Path) -> None:
+    source = tiny(shared_data / "tiny-imagenet-20.zip", duplicates="drop")
+    pack = datasets.load(source, session_cache)
+    found = datasets.duplicates(pack, source)
+    assert len(pack.hashes) - len(np.unique(pack.hashes)) >= found.groups
+    splits = datasets.splits(pack, source)
+    assert not np.isin(pack.hashes[splits["train"]], pack.hashes[splits["test"]]).any()
 
 
 # Images without labels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,38 @@ def test_damaged_member(tmp_path: Path) -> None:
     files = open_files(path)
     with pytest.raises(DataError, match=r"x\.zip is damaged at a\.txt; fetch it again"):
         files.read("a.txt")
+
+
+def test_a_member_that_is_longer_than_announced(tmp_path: Path, make_zip: Make) -> None:
+    path = make_zip(tmp_path / "x.zip", {"a.txt": b"x" * 5000})
+    content = bytearray(path.read_bytes())
+    size = content.index(b"PK\x01\x02") + 24
+    content[size : size + 4] = (100).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.zip is damaged at a\.txt; fetch it again"):
+        open_files(path).read("a.txt")
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_every_way_of_packing(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "x.zip"
+    files = {"a.bin": bytes(range(256)) * 40, "empty": b""}
+    with path.open("wb") as file:
+        file.write(b"something before the zip")
+        with zipfile.ZipFile(file, "w", method) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+    opened = open_files(path)
+    assert {name: opened.read(name) for name in opened.names} == files
+
+
+def test_threads_may_read_together(tmp_path: Path, make_zip: Make) -> None:
+    files = {f"{n}.bin": bytes([n]) * (n * 100) for n in range(200)}
+    opened = open_files(make_zip(tmp_path / "x.zip", files))
+    with ThreadPoolExecutor(8) as pool:
+        assert dict(zip(files, pool.map(opened.read, files), strict=True)) == files
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,31 @@ def test_what_was_added_comes_back(tmp_path: Path) -> None:
     assert isinstance(pack.images, np.memmap)
 
 
+def test_hashes_tell_images_apart(tmp_path: Path) -> None:
+    def twice(writer: PackWriter) -> None:
+        for number in (0, 1, 0):
+            writer.add(np.full((4, 6, 3), number, dtype=np.uint8), 0, test=False)
+
+    hashes = packed.load_or_build(tmp_path, "x", CLASSES, twice).hashes
+    assert hashes.dtype == np.uint64
+    assert hashes[0] == hashes[2] != hashes[1]
+    assert hashes[1] == packed.pixel_hash(np.full((4, 6, 3), 1, dtype=np.uint8))
+
+
+def test_titles_are_the_classes_unless_given(tmp_path: Path) -> None:
+    assert packed.load_or_build(tmp_path, "x", CLASSES, add_five).titles == CLASSES
+    for _ in range(2):
+        pack = packed.load_or_build(tmp_path, "y", CLASSES, add_five, ("ape", "bee"))
+        assert (pack.classes, pack.titles) == (CLASSES, ("ape", "bee"))
+
+
+def test_titles_are_checked_too(tmp_path: Path) -> None:
+    packed.load_or_build(tmp_path, "x", CLASSES, add_five, ("ape", "bee"))
+    about = tmp_path / "x" / "pack.json"
+    about.write_text(about.read_text().replace("bee", "fly"))
+    assert packed.load_or_build(tmp_path, "x", CLASSES, add_five, ("ape", "bee")).titles[1] == "bee"
+
+
 def test_digest_depends_on_pixels_labels_and_classes(tmp_path: Path) -> None:
     def other_label(writer: PackWriter) -> None:
         for number in range(5):
@@ -59,7 +84,10 @@ def test_writing_to_the_mapped_images_does_not_reach_the_disk(tmp_path: Path) ->
     assert packed.load_or_build(tmp_path, "x", CLASSES, add_five).images.max() == 4
 
 
-@pytest.mark.parametrize("file", ["images.npy", "labels.npy", "test.npy", "pack.json"])
+FILES = ["images.npy", "labels.npy", "test.npy", "hashes.npy", "pack.json"]
+
+
+@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "remove"])
 def test_a_damaged_pack_is_rebuilt(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, damage: str
