@@ -243,7 +243,7 @@ class TorchTrainer:
         # Drop the last data first: two data sets may not fit on the device together.
         self._prepared = None
         data = batches.resident(pack, source.image_size, self._device)
-        self._prepared = (source, Prepared(data, splits, task, pack.classes))
+        self._prepared = (source, Prepared(data, splits, task, pack.titles))
         return self._prepared[1]
 
     def _advice(self, recipe: Recipe, prepared: Prepared) -> str:
