@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from trainer.data import augment, batches
 from trainer.data.batches import Epoch, Resident
 from trainer.distributed import Ranks
 from trainer.errors import Diverged, Interrupted
-from trainer.step import Stepper
+from trainer.warm import Warm
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Job:
         run: names this run; checkpoints of another are passed over.
         checkpoints: folder of this run's checkpoints.
         ranks: the processes that share the run.
+        warm: steppers of runs before, for as long as there are runs.
     """
 
     recipe: Recipe
@@ -61,6 +63,7 @@ class Job:
     run: Mapping[str, Any]
     checkpoints: Path
     ranks: Ranks
+    warm: Warm
 
 
 def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
@@ -102,9 +105,8 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
     accumulation = max(accumulation, saved.accumulation if saved else 1)
     device = job.data.images.device
     model = models.build(recipe, len(job.classes), seeding.torch_seed(seed, "init"), job.titles)
-    model = ranks.prepare(model, device)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    stepper = Stepper(model, optim.sgd(model, recipe, params), recipe, accumulation, ranks)
+    blank = partial(batches.blank, job.data, recipe.batch_size)
+    stepper = job.warm.stepper(model, recipe, params, accumulation, ranks, device, blank)
     schedule = optim.ScheduleState()
     if saved:
         stepper.load(saved)

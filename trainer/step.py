@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer import capture, models
+from trainer.capture import Recorder
 from trainer.checkpoint import Checkpoint
 from trainer.contract import Recipe
 from trainer.data.augment import Targets
@@ -58,7 +59,24 @@ class Stepper:
         self.model.load_state_dict(saved.model)
         if self.average is not None and saved.average is not None:
             self.average.load_state_dict(saved.average)
+        kept = dict(self.optimizer.state)
         self.optimizer.load_state_dict(dict(saved.optimizer))
+        for parameter, state in kept.items():
+            # Into the tensors that were there: a captured step knows no others.
+            for name, tensor in state.items():
+                tensor.copy_(self.optimizer.state[parameter][name])
+                self.optimizer.state[parameter][name] = tensor
+
+    def begin(self, model: nn.Module, optimizer: torch.optim.SGD) -> None:
+        """Starts another run, with the weights of a model and the settings of its optimiser."""
+        self.model.load_state_dict(model.state_dict())
+        if self.average is not None:
+            self.average.load_state_dict(model.state_dict())
+        for state in self.optimizer.state.values():
+            state["momentum_buffer"].zero_()
+        for ours, its in zip(self.optimizer.param_groups, optimizer.param_groups, strict=True):
+            ours.update({name: value for name, value in its.items() if name != "params"})
+        self.freeze(False)
 
     def freeze(self, frozen: bool) -> None:
         """Puts the model into training mode, all of it or its head alone: the rest then has no
@@ -100,13 +118,15 @@ class Stepper:
             _follow(self.average, self.model, 1 - decay)
         return loss
 
-    def capture(self, images: Tensor, targets: Targets) -> None:
-        """Captures the step on batches of this shape as a CUDA graph; see ``capture.Captured``.
+    def capture(self, images: Tensor, targets: Targets, record: Recorder) -> None:
+        """Captures the step on batches of this shape; see ``capture.captured``.
 
         The model and the optimiser are as before afterwards.
         """
         backward = partial(self.backward, whole=len(images))
-        self._captured = capture.captured(backward, self.model, self.optimizer, images, targets)
+        self._captured = capture.captured(
+            backward, self.model, self.optimizer, images, targets, record
+        )
 
     def backward(self, images: Tensor, targets: Targets, whole: int) -> Tensor:
         """The gradient of a batch's mean loss, clipped; returns the share's summed loss."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainer import checkpoint, ensemble, evaluate, loop, memory, models
+from trainer.capture import Recorder, cuda_graph
 from trainer.checkpoint import Checkpoint
 from trainer.contract import (
     DataSource,
@@ -33,6 +34,7 @@ from trainer.data.batches import Resident
 from trainer.data.datasets import Progress
 from trainer.distributed import ALONE, Ranks
 from trainer.errors import CheckpointError, DataError, ModelError, TrainerError
+from trainer.warm import Warm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +68,7 @@ class TorchTrainer:
         threads: int | None = None,
         progress: Progress | None = None,
         ranks: Ranks = ALONE,
+        record: Recorder | None = None,
     ) -> None:
         """
         Args:
@@ -75,6 +78,8 @@ class TorchTrainer:
                 choice. Give each process the cores that it owns and no more.
             progress: told how the decoding of a new data set goes.
             ranks: the processes that share every run.
+            record: how steps are captured, to be replayed; as CUDA graphs on a GPU, not at all
+                elsewhere, unless given.
 
         Raises:
             TrainerError: there is no such device.
@@ -83,6 +88,10 @@ class TorchTrainer:
         self._cache = cache
         self._progress = progress
         self._ranks = ranks
+        if self._device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+            record = record or cuda_graph
+        self._warm = Warm(record)
         self._prepared: tuple[DataSource, Prepared] | None = None
         self._checked: tuple[Recipe, int, int] | None = None
         if threads is not None:
@@ -165,6 +174,7 @@ class TorchTrainer:
             },
             checkpoints=checkpoints,
             ranks=self._ranks,
+            warm=self._warm,
         )
         try:
             yield from loop.train(job, tick)

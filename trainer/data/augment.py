@@ -112,6 +112,14 @@ def mix(
     return mixed, Targets(labels, labels[partner], torch.tensor(share, device=images.device))
 
 
+def example(images: Tensor, recipe: Recipe) -> Targets:
+    """Targets of the kind that ``mix`` makes, of images of shape (batch, ...): all of class 0."""
+    labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    if not (recipe.mixup or recipe.cutmix):
+        return Targets(labels)
+    return Targets(labels, labels.clone(), torch.tensor(0.5, device=images.device))
+
+
 def beta(alpha: float, drawn: float) -> float:
     """The quantile of Beta(alpha, alpha) at 0 <= drawn < 1."""
     from scipy.special import betaincinv  # only for recipes that mix

@@ -116,6 +116,12 @@ def training_batches(
         yield normalise(images, epoch.side), labels
 
 
+def blank(data: Resident, batch_size: int) -> Tensor:
+    """A whole batch of images at full size, as ``training_batches`` yields them, of one colour."""
+    stored = data.images[:1].expand(batch_size, -1, -1, -1)
+    return torch.zeros_like(normalise(stored, data.image_size))
+
+
 def gather(data: Resident, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """The stored images (uint8, shape (batch, height, width, 3)) and labels at these indices."""
     index = torch.from_numpy(chosen).to(data.images.device, non_blocking=True)
