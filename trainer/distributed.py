@@ -49,6 +49,10 @@ class Ranks:
         """Which images of a batch are this rank's: every ``world``-th from ``rank`` on."""
         return slice(self.rank, None, self.world)
 
+    def below(self, bound: int) -> int:
+        """How many of a batch's first ``bound`` images are this rank's."""
+        return -(-(bound - self.rank) // self.world)
+
     def sum(self, value: Tensor) -> Tensor:
         """The sum over all ranks of a tensor of the same shape on each."""
         if self.world > 1:

@@ -131,14 +131,12 @@ class Stepper:
     def backward(self, images: Tensor, targets: Targets, whole: int) -> Tensor:
         """The gradient of a batch's mean loss, clipped; returns the share's summed loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        own = len(images)
-        # Batch normalisation needs two images; all ranks need the same number of parts.
-        parts = max(1, min(self._accumulation, whole // (2 * self._ranks.world)))
-        bounds = [own * i // parts for i in range(parts + 1)]
+        parts = max(1, min(self._accumulation, whole // 2))  # batch normalisation needs two images
+        bounds = [self._ranks.below(whole * i // parts) for i in range(parts + 1)]
         summed = torch.zeros((), dtype=torch.float64, device=images.device)
         for start, end in pairwise(bounds):
             part = slice(start, end)
-            with self._ranks.only_at_the_end(self._forward, is_end=end == own):
+            with self._ranks.only_at_the_end(self._forward, is_end=end == bounds[-1]):
                 with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bf16):
                     outputs = self._forward(images[part])
                 if end > start:
