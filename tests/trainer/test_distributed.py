@@ -113,7 +113,7 @@ def test_one_step_is_that_of_one_process(run: Run, recipe: Recipe, tmp_path: Pat
     a, b = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert a.keys() == b.keys()
     for name, tensor in a.items():
-        assert torch.allclose(tensor, b[name], rtol=1e-5, atol=1e-6), name
+        assert torch.allclose(tensor, b[name], rtol=1e-4, atol=1e-5), name
 
 
 @pytest.mark.parametrize(
