@@ -1,0 +1,125 @@
+"""From asking for a trial to its first training step, on a worker that has trained before."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import optuna
+import torch
+from trainer_table import Row
+
+from search.attempts import Worker
+from search.spec import StudySpec
+from search.storage import open_database
+from search.study import create_study
+from search.worker import work
+from trainer.contract import DataSource, EpochRecord, HyperParams, Recipe, RunSeed, Tick
+from trainer.torch_trainer import TorchTrainer
+
+TRIALS, EPOCHS = 5, 1
+
+
+@dataclass
+class Timeline:
+    """One trial, in seconds of the monotonic clock.
+
+    Attributes:
+        asked: the worker began to look for a trial.
+        ticks: a batch, or one of validation, was done.
+    """
+
+    asked: float
+    ticks: list[float] = field(default_factory=list)
+
+
+class Recorder(TorchTrainer):
+    """The trainer itself, and when the worker and it did what.
+
+    Attributes:
+        trials: in the order of their training.
+    """
+
+    def __init__(self, device: str, cache: Path) -> None:
+        super().__init__(device, cache=cache, threads=1)
+        self.trials: list[Timeline] = []
+        self._asked = 0.0
+
+    def asks(self) -> bool:
+        """The worker's wish to know whether to stop, which it has before it looks for a trial."""
+        self._asked = time.monotonic()
+        return False
+
+    def train(
+        self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
+    ) -> Generator[EpochRecord, None, None]:
+        timeline = Timeline(self._asked)
+        self.trials.append(timeline)
+
+        def noted() -> bool:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            timeline.ticks.append(time.monotonic())
+            return tick()
+
+        yield from super().train(recipe, params, seed, checkpoints, noted)
+
+
+def timelines(
+    source: DataSource, model: str, device: str, batch_size: int, folder: Path
+) -> list[Timeline]:
+    """Trials of random search on SQLite by the worker's own loop, in one process."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    values: dict[str, Any] = {
+        "name": "latency",
+        "repeats": 1,
+        "data": {"name": source.name, "path": source.path},
+        "trial": {
+            "model": model,
+            "epochs": EPOCHS,
+            "batch_size": batch_size,
+            "schedule": "constant",
+        },
+        "space": {"lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        "budget": {"epochs": TRIALS * EPOCHS},
+        "arms": {"random": {"sampler": "random"}},
+    }
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        recorder = Recorder(device, folder / "cache")
+        spec = StudySpec.parse(values, "benchmark")
+        database = open_database(f"sqlite:///{made}/tuneoff.db", create=True)
+        task = recorder.check(Recipe(source, model))
+        study = create_study(database, spec, task, Path(made))
+        work(study, study.arms, recorder, Worker.here(device), recorder.asks)
+        database.close()
+    return recorder.trials
+
+
+def row(source: DataSource, model: str, device: str, folder: Path, wanted: float) -> Row:
+    """Median over all trials but the first, up to the start of the first step on the CPU; up to its
+    end on a GPU, where a step is short and may have to be compiled."""
+    cpu = device == "cpu"
+    trials = timelines(source, model, device, 64 if cpu else 128, folder)
+    waits = [wait(trial, whole=not cpu) for trial in trials]
+    warm = median(waits[1:])
+    kind = "CPU" if cpu else "GPU"
+    return Row(
+        f"{kind}: from ask to the first step, {model}, warm worker",
+        f"{warm:.3f} s (its first trial: {waits[0]:.3f} s)",
+        wanted=f"< {wanted:g} s",
+        met=warm < wanted,
+    )
+
+
+def wait(trial: Timeline, whole: bool) -> float:
+    """Seconds from asking to the end of the first step if ``whole``, or else to its start."""
+    steps = [after - before for before, after in itertools.pairwise(trial.ticks)]
+    # Steps take longer than batches of validation, of which there are fewer, and than saving.
+    step = 0.0 if whole else median(steps)
+    return trial.ticks[0] - trial.asked - step
