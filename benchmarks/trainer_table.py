@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from statistics import median
 
 import torch
@@ -87,7 +88,8 @@ def take_turns(
 
 def cpu_seconds() -> float:
     """CPU time of this process and of those of its children that have ended."""
-    return sum(os.times()[:4])
+    used = [getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def times(ours: Sequence[float], usual: Sequence[float]) -> float:
