@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 
 HYPERPARAMS = tuple(f.name for f in fields(HyperParams))
 _INTEGERS = tuple(f.name for f in fields(Recipe) if f.type == "int")
+CHECKED = ("model", "weights", "head", "memory_efficient", "crop_padding", "start_size")
 FIXED = ("data", "epochs")  # the split is part of fairness, epochs are the currency
 
 
@@ -56,6 +57,11 @@ class SearchSpace:
         """
         known = [*HYPERPARAMS, *(f.name for f in fields(Recipe) if f.name not in FIXED)]
         for name in spec.space:
+            if name == LAYER_DECAY.rstrip("."):
+                raise ValueError(
+                    f"space.{name}: search each factor by itself, its name in quotes, as in "
+                    f'"{LAYER_DECAY}fc" = {{ low = 0.1, high = 100, log = true }}'
+                )
             if name not in known and not name.startswith(LAYER_DECAY):
                 why = "is fixed within a study" if name in FIXED else "is no parameter"
                 raise ValueError(f"space.{name}: {why}; choose from: {', '.join(known)}")
@@ -75,6 +81,7 @@ class SearchSpace:
                     space.apply(space.recipe, {name: value})
                 except (ValueError, TypeError) as error:
                     raise ValueError(f"space.{name}: {error}") from None
+        space._check_together(spec)
         for arm, settings in spec.arms.items():
             for i, config in enumerate(settings.configs or ()):
                 params = {k: v for k, v in config.items() if k != "note"}
@@ -83,6 +90,32 @@ class SearchSpace:
                 except ValueError as error:
                     raise ValueError(f"arms.{arm}.configs.{i}: {error}") from None
         return space
+
+    def _check_together(self, spec: StudySpec) -> None:
+        """ValueError for two parameters whose ends make no recipe: in the trial, or later on, where
+        full training and members change something."""
+        later: dict[str, dict[str, Any]] = {"the trial": {}} | spec.later_changes()
+        names = [name for name in self.distributions if name not in HYPERPARAMS]
+        for pair in itertools.combinations_with_replacement(names, 2):
+            ends = [_ends(self.distributions[name]) for name in pair]
+            for where, changes in later.items():
+                for values in itertools.product(*ends):
+                    found = dict(zip(pair, values, strict=True))
+                    try:
+                        self.recipe.override(found).override(changes)
+                    except ValueError as error:
+                        which = " and ".join(f"space.{name}" for name in found)
+                        raise ValueError(f"{which}, in {where}: {error}") from None
+
+    def variants(self) -> list[Recipe]:
+        """The trial's recipe with each end of each range, and each choice, of what a trainer's
+        ``check`` looks at."""
+        return [
+            self.recipe.override({name: value})
+            for name, distribution in self.distributions.items()
+            if name in CHECKED or name.startswith(LAYER_DECAY)
+            for value in _ends(distribution)
+        ]
 
     def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """These parameters, complete and inside the space (ValueError otherwise)."""

@@ -286,15 +286,23 @@ class StudySpec(_Section):
 
     def _check_recipes(self) -> None:
         """ValueError for changes of a recipe that are wrong, or do not go with the rest of it."""
-        where = "promote"
+        where = "trial"
         try:
-            full = self.full_recipe() if self.promote else None
-            for i, member in enumerate(self.ensemble.members if self.ensemble else ()):
-                where = f"ensemble.members.{i}"
-                assert full is not None
-                full.override(member.changes())
+            recipe = self.recipe()
+            for where, changes in self.later_changes().items():  # noqa: B007 - the message has it
+                recipe.override(changes)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+
+    def later_changes(self) -> dict[str, dict[str, Any]]:
+        """What full training and each of the ensemble's members change, by section."""
+        if self.promote is None:
+            return {}
+        full = self.promote.changes()
+        members = self.ensemble.members if self.ensemble else ()
+        return {"promote": full} | {
+            f"ensemble.members.{i}": full | member.changes() for i, member in enumerate(members)
+        }
 
     def recipe(self) -> Recipe:
         """The short trial's recipe, before searched fields are filled in."""
@@ -375,29 +383,35 @@ def _expanded(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(values)
     trial = found.get("trial")
-    if isinstance(trial, Mapping) and "preset" in trial:
-        side = {"image_size": _preset(trial["preset"])["image_size"]}
-        found["data"] = side | dict(found.get("data", {}))
+    data = found.get("data", {})
+    if isinstance(trial, Mapping) and "preset" in trial and isinstance(data, Mapping):
+        found["data"] = {"image_size": _preset(trial, "trial")["image_size"]} | dict(data)
     ensemble = found.get("ensemble")
     if isinstance(ensemble, Mapping) and isinstance(ensemble.get("members"), list):
-        members = [_with_preset(member) for member in ensemble["members"]]
+        members = [
+            _with_preset(member, f"ensemble.members.{i}")
+            for i, member in enumerate(ensemble["members"])
+        ]
         found["ensemble"] = dict(ensemble) | {"members": members}
     for section in ("trial", "promote"):
         if section in found:
-            found[section] = _with_preset(found[section])
+            found[section] = _with_preset(found[section], section)
     return found
 
 
-def _with_preset(section: Any) -> Any:
+def _with_preset(section: Any, where: str) -> Any:
     if not isinstance(section, Mapping) or "preset" not in section:
         return section
     given = {key: value for key, value in section.items() if key != "preset"}
-    stands_for = {k: v for k, v in _preset(section["preset"]).items() if k != "image_size"}
+    stands_for = {k: v for k, v in _preset(section, where).items() if k != "image_size"}
     return stands_for | given
 
 
-def _preset(name: Any) -> Mapping[str, Any]:
-    return PRESETS[_known(str(name), tuple(PRESETS), "preset")]
+def _preset(section: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    try:
+        return PRESETS[_known(str(section["preset"]), tuple(PRESETS), "preset")]
+    except ValueError as error:
+        raise ValueError(f"{where}.preset: {error}") from None
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -416,13 +430,26 @@ def _apply(values: dict[str, Any], change: str) -> None:
         (value,) = tomllib.loads(f"value = {text}").values()
     except ValueError:
         value = text.strip()  # a bare word is a string: --set trial.model=resnet18
-    *parents, last = key.strip().split(".")
+    *parents, last = _keys(key.strip())
     table = values
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
             raise SpecError(f"--set {change}: {parent} is not a table in this study file")
     table[last] = value
+
+
+def _keys(dotted: str) -> list[str]:
+    """The parts of a dotted key; one in quotes may have dots of its own, as in TOML."""
+    try:
+        table: Any = tomllib.loads(f"{dotted} = 0")
+    except ValueError:
+        return dotted.split(".")
+    keys: list[str] = []
+    while isinstance(table, dict):
+        ((key, table),) = table.items()
+        keys.append(key)
+    return keys
 
 
 def _one_line(error: ValidationError) -> str:
@@ -460,4 +487,5 @@ def _siblings(loc: Sequence[int | str]) -> list[str]:
     model = named[loc[0]] if len(loc) > 1 else StudySpec
     if loc[:2] == ("ensemble", "members"):
         model = MemberSpec
-    return list(model.model_fields)
+    preset = ["preset"] if model in (TrialSpec, PromoteSpec, MemberSpec) else []
+    return [*model.model_fields, *preset]

@@ -29,7 +29,7 @@ from search.policies.base import Policy
 from search.space import SearchSpace
 from search.spec import StudySpec
 from search.storage import Database, db_now, metadata
-from trainer.contract import HyperParams, Recipe, RunSeed, Task
+from trainer.contract import LAYER_DECAY, HyperParams, Recipe, RunSeed, Task
 
 studies_table = sa.Table(
     "tuneoff_studies",
@@ -258,9 +258,12 @@ def preflight(spec: StudySpec, check: Callable[[Recipe], Task]) -> Task:
     Args:
         check: as ``Trainer.check``, whose errors pass through.
     """
-    recipes = [spec.recipe()]
-    if spec.promote:
-        recipes += [spec.full_recipe(), *spec.member_recipes()]
+    space = SearchSpace.of(spec)
+    recipes = [spec.recipe(), *space.variants()]
+    # Layers whose factors are searched must be there in later models too.
+    layers = {name: 1.0 for name in space.distributions if name.startswith(LAYER_DECAY)}
+    searched = spec.recipe().override(layers)
+    recipes += [searched.override(changes) for changes in spec.later_changes().values()]
     tasks = [check(recipe) for recipe in dict.fromkeys(recipes)]
     return tasks[0]
 

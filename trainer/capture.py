@@ -7,7 +7,8 @@ schedule nor another trial needs another capture.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -21,8 +22,11 @@ Backward = Callable[[Tensor, Targets], Tensor]
 """Leaves the gradients of a batch in its parameters and returns the summed loss."""
 
 _WARM_UP = 3  # steps, in which cuDNN chooses its algorithms and memory is found
-# Relative difference of a loss, between a step that was captured and one that was not.
+# Relative difference of a loss, between a step that was captured and one that was not, and of how
+# far two steps move the weights. A rate that is neither too large nor too small shows it.
 _TOLERANCE = 0.02
+_MOVE_TOLERANCE = 0.1
+_TRIAL_RATE = 0.01
 
 
 class Recorder(Protocol):
@@ -143,14 +147,18 @@ def captured(
         for parameter in group["params"]:
             optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
     before = _snapshot(model, optimizer)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    _set_rates(optimizer, [_TRIAL_RATE] * len(rates))
     try:
         found = Captured(backward, optimizer, images, targets, record)
-        losses = []
-        for step in (lambda: _plain_step(backward, optimizer, images, targets), None):
+        losses, moves = [], []
+        for step in (partial(_plain_step, backward, optimizer), found.replay):
             _restore(before, model, optimizer)
+            start = _weights(optimizer)
             for _ in range(2):
-                loss = float(step() if step else found.replay(images, targets))
+                loss = float(step(images, targets))
             losses.append(loss)
+            moves.append(_weights(optimizer) - start)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -158,11 +166,27 @@ def captured(
         return None
     finally:
         _restore(before, model, optimizer)
+        _set_rates(optimizer, rates)
         optimizer.zero_grad(set_to_none=True)
-    if abs(losses[0] - losses[1]) > _TOLERANCE * abs(losses[0]):
+    if not abs(losses[0] - losses[1]) <= _TOLERANCE * abs(losses[0]):  # NaN too
         log.warning("steps are not captured: the loss would be %g, not %g", losses[1], losses[0])
         return None
+    wanted, missed = float(moves[0].norm()), float((moves[0] - moves[1]).norm())
+    if not missed <= _MOVE_TOLERANCE * wanted:
+        log.warning("steps are not captured: the weights would miss theirs by %g", missed / wanted)
+        return None
     return found
+
+
+def _set_rates(optimizer: torch.optim.SGD, rates: Sequence[float]) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def _weights(optimizer: torch.optim.SGD) -> Tensor:
+    """A copy of all parameters, one after the other."""
+    every = [p.detach().flatten() for group in optimizer.param_groups for p in group["params"]]
+    return torch.cat(every).float()
 
 
 def _plain_step(

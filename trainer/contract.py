@@ -141,10 +141,11 @@ class Recipe:
             of keeping them (Pleiss et al. 2017).
         epochs: passes over the training images.
         frozen_epochs: epochs, at the start, in which only the head is trained; the rest is as in
-            evaluation.
+            evaluation. As many as ``epochs``: a linear probe.
         batch_size: images per optimiser step.
-        accumulation: parts into which each batch is divided, one after the other on the device;
-            their gradients add up to the batch's. Batch normalisation sees each part by itself.
+        accumulation: parts, of two images or more, into which each batch is divided, one after the
+            other on the device; their gradients add up to the batch's. Batch normalisation sees
+            each part by itself.
         halve_on_oom: where memory does not suffice, double ``accumulation`` and go on from the
             last checkpoint, rather than fail.
         schedule: "plateau" (the paper's: divide the rate by 10 when the validation error
@@ -169,7 +170,8 @@ class Recipe:
         cutmix: alpha of CutMix (Yun et al. 2019), likewise; with ``mixup`` too, each batch has one
             or the other, with equal chances.
         ema: decay per step of an exponential moving average of weights and statistics, which is
-            what is evaluated; 0 for none. It begins lower, at most (1 + steps) / (10 + steps).
+            what is evaluated (Polyak and Juditsky 1992); 0 for none. It begins lower, at most
+            (1 + steps) / (10 + steps), as TensorFlow's does.
         flip: random horizontal flips of training images.
         crop_padding: random crops of training images: pixels, as stored, by which an image is
             extended on each side, by reflection, before a crop of its own size (He et al. 2016,
@@ -231,6 +233,22 @@ class Recipe:
             raise ValueError(f"drop = {self.drop!r} must lie between 0 and 1")
         if self.start_size:
             _at_least("start_size", self.start_size, 8)
+        if self.start_size > (self.data.image_size or self.start_size):
+            raise ValueError(
+                f"start_size = {self.start_size} is larger than image_size = "
+                f"{self.data.image_size}, to which it grows; set it lower"
+            )
+        for name in ("frozen_epochs", "warmup_epochs"):
+            if getattr(self, name) > self.epochs:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r} is more than epochs = {self.epochs}; "
+                    "lower the one or raise the other"
+                )
+        if self.accumulation > 1 and 2 * self.accumulation > self.batch_size:
+            raise ValueError(
+                f"accumulation = {self.accumulation} leaves parts of less than two images of "
+                f"batch_size = {self.batch_size}; lower the one or raise the other"
+            )
         if not self.weights:
             raise ValueError('weights = "" is empty; write "none", "imagenet" or a file\'s path')
         if self.head == "imagenet" and self.weights not in ("imagenet", "imagenet-v2"):
@@ -246,7 +264,9 @@ class Recipe:
         known = {f.name for f in fields(self)}
         values = {name: value for name, value in changes.items() if name in known}
         factors = dict(values.get("layer_decay", self.layer_decay))
-        for name in changes.keys() - values.keys():
+        for name in changes:
+            if name in known:
+                continue
             if not name.startswith(LAYER_DECAY):
                 raise KeyError(name)
             factors[name.removeprefix(LAYER_DECAY)] = changes[name]

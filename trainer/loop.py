@@ -77,7 +77,6 @@ def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
     while True:
         try:
             for record in _run(job, tick, accumulation):
-                accumulation = record.accumulation
                 if record.epoch > given:
                     given = record.epoch
                     yield record

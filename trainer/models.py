@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import urllib.error
 from collections import OrderedDict
@@ -119,7 +120,18 @@ def skeleton(recipe: Recipe, classes: int) -> nn.Module:
     from torchvision.models import get_model
 
     extra = {"memory_efficient": True} if recipe.memory_efficient else {}
-    return cast(nn.Module, get_model(recipe.model, weights=None, num_classes=classes, **extra))
+    made = cast(nn.Module, get_model(recipe.model, weights=None, num_classes=classes, **extra))
+    if recipe.memory_efficient:
+        _halve_updates(made)
+    return made
+
+
+def _halve_updates(model: nn.Module) -> None:
+    """Computed again in the backward pass, these layers update their statistics twice a step. Two
+    updates with 1 - sqrt(1 - momentum) are one with momentum."""
+    for name, module in model.named_modules():
+        if name.endswith(".norm1") and isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1 - math.sqrt(1 - (module.momentum or 0.0))
 
 
 def head(model: nn.Module) -> nn.Linear:

@@ -38,10 +38,10 @@ def sgd(model: nn.Module, recipe: Recipe, params: HyperParams) -> torch.optim.SG
         nesterov=recipe.nesterov and params.momentum > 0,  # without momentum there is no such form
         fused=True,
     )
-    if params.momentum > 0:
-        # As the first step would; but then not those of frozen layers, which torch cannot mix.
-        for parameter in model.parameters():
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    # SGD makes a momentum with a parameter's first gradient, and its fused form cannot when some
+    # have one already: those of a head, as the rest thaws. Of zeros, the first step is the same.
+    for parameter in model.parameters() if params.momentum else ():
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
 

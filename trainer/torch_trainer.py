@@ -93,7 +93,7 @@ class TorchTrainer:
             record = record or cuda_graph
         self._warm = Warm(record)
         self._prepared: tuple[DataSource, Prepared] | None = None
-        self._checked: tuple[Recipe, int, int] | None = None
+        self._checked: tuple[Any, ...] | None = None  # what of a recipe was found to be good
         if threads is not None:
             torch.set_num_threads(threads)
 
@@ -134,14 +134,21 @@ class TorchTrainer:
             raise ModelError("batch_size = 1 cannot train batch normalisation; use 2 or more")
         prepared = self._prepare(recipe.data)
         height, width = _input_size(recipe, prepared.data)
-        fixed = replace(recipe, epochs=1, batch_size=2)
-        checked = (fixed, height, width)
+        checked = (
+            *(recipe.data, recipe.model, recipe.weights, recipe.head, recipe.memory_efficient),
+            *(recipe.crop_padding, recipe.start_size, tuple(sorted(recipe.layer_decay))),
+        )
         if checked != self._checked:
             models.check(recipe, height, width, prepared.titles)
             if recipe.crop_padding >= min(prepared.data.images.shape[1:3]):
                 raise ModelError(
                     f"crop_padding = {recipe.crop_padding} is not smaller than the stored images; "
                     "set it to an eighth of their side"
+                )
+            if recipe.start_size > max(height, width):
+                raise ModelError(
+                    f"start_size = {recipe.start_size} is larger than the images of {width} x "
+                    f"{height} pixels; set it lower, or set image_size"
                 )
             self._checked = checked
         bf16 = self.resolve(recipe).precision == "bf16"
@@ -265,13 +272,13 @@ class TorchTrainer:
         largest = traced.largest_batch(free)
         if largest >= recipe.batch_size:
             # Others took or freed memory in between, or a library wanted more than we allow for.
-            return "use smaller batches, or give the run more of the device"
+            return "use smaller batches, set halve_on_oom = true, or give it more of the device"
         if largest < 2:
             return "no batch fits: use a smaller model or image_size, or free some memory"
-        return f"batches of at most {largest} fit: set batch_size = {largest}"
+        return f"batches of at most {largest} fit: set batch_size = {largest}, or halve_on_oom = true"
 
     def _restore(self, recipe: Recipe, saved: Checkpoint) -> nn.Module:
-        bare = replace(recipe, weights="none")
+        bare = replace(recipe, weights="none", head="new")
         model = models.build(bare, len(saved.about["classes"]), seed=0)
         model.load_state_dict(saved.average or saved.model)
         model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -35,7 +35,8 @@ recipes = st.builds(
     epochs=st.integers(1, 10**6),
     batch_size=st.integers(1, 10**6),
     drop=st.floats(0.001, 0.999),
-    warmup_epochs=st.floats(0, 1e9),
+    warmup_epochs=st.floats(0, 1),
+    layer_decay=st.dictionaries(text, st.floats(0, 1e300), max_size=2),
     flip=st.booleans(),
 )
 exports = st.builds(

@@ -19,9 +19,9 @@ def space_of(space: dict[str, Any], **trial: Any) -> SearchSpace:
     values = {
         "name": "test",
         "data": {"name": "digits"},
-        "trial": {"epochs": 1, **trial},
+        "trial": {"epochs": 30, **trial},
         "space": space,
-        "budget": {"epochs": 1},
+        "budget": {"epochs": 99},
         "arms": {"a": {"sampler": "random"}},
     }
     return SearchSpace.of(StudySpec.parse(values, "test"))

@@ -73,15 +73,18 @@ def side(recipe: Recipe, epoch: int, data: Resident) -> int | None:
     """Pixels to which an epoch's images are scaled; None for the stored size.
 
     With ``recipe.start_size`` they grow linearly until three quarters of the epochs are done, in
-    steps that a ResNet's strides divide: 32 pixels, or 8 below 128.
+    steps that a ResNet's strides divide: 32 pixels, or 8 below 128. The last epoch has all of them.
     """
     full = data.image_size or max(data.images.shape[1:3])
     if not recipe.start_size or recipe.start_size >= full:
         return data.image_size
-    progress = min(1.0, (epoch - 1) / max(1.0, 0.75 * recipe.epochs))
+    growing = min(0.75 * recipe.epochs, recipe.epochs - 1)  # the last epoch is not among these
+    if epoch > growing:
+        return data.image_size
+    progress = (epoch - 1) / growing
     grown = recipe.start_size + progress * (full - recipe.start_size)
     step = 32 if full >= 128 else 8
-    return full if progress == 1 else min(full, max(recipe.start_size, int(grown / step) * step))
+    return max(recipe.start_size, int(grown / step) * step)
 
 
 def training_batches(

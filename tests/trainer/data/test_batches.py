@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer.contract import Recipe
 from trainer.data import batches
 from trainer.data.batches import Epoch, Resident
 
@@ -86,3 +90,39 @@ def test_a_rectangle_becomes_a_square() -> None:
     images = torch.zeros(1, 6, 10, 3, dtype=torch.uint8)
     assert batches.normalise(images, None).shape == (1, 3, 6, 10)
     assert batches.normalise(images, 8).shape == (1, 3, 8, 8)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(8, 300), st.integers(8, 300), st.booleans())
+def test_sides_grow_to_the_full_size_by_the_last_quarter(
+    epochs: int, start: int, full: int, stored: bool
+) -> None:
+    data = Resident(torch.zeros(1, full, full, 3, dtype=torch.uint8), torch.zeros(1))
+    data = data if stored else replace(data, image_size=full)
+    recipe = Recipe(epochs=epochs, start_size=start)
+    found = [batches.side(recipe, epoch, data) for epoch in range(1, epochs + 1)]
+    sides = [full if side is None else side for side in found]
+    assert sides == sorted(sides)
+    assert all(side == full for side in sides[math.ceil(0.75 * epochs) :])
+    assert found[-1] == data.image_size  # as it is evaluated
+    if start < full:
+        assert sides[0] == (start if epochs > 1 else full)
+        step = 32 if full >= 128 else 8
+        assert all(side % step == 0 or side in (start, full) for side in sides)
+        assert all(side < full for side in sides[: max(0, math.floor(0.75 * epochs) - 1)])
+    else:
+        assert set(sides) == {full}
+
+
+def test_sides_of_sixteen_epochs() -> None:
+    data = Resident(torch.zeros(1, 64, 64, 3, dtype=torch.uint8), torch.zeros(1), image_size=64)
+    recipe = Recipe(epochs=16, start_size=32)
+    sides = [batches.side(recipe, epoch, data) for epoch in range(1, 17)]
+    assert sides == [32] * 3 + [40] * 3 + [48] * 3 + [56] * 3 + [64] * 4
+
+
+def test_without_a_start_size_images_have_the_size_that_was_asked_for() -> None:
+    rectangle = Resident(torch.zeros(1, 6, 10, 3, dtype=torch.uint8), torch.zeros(1))
+    assert batches.side(Recipe(), 1, rectangle) is None
+    assert batches.side(Recipe(start_size=8), 9, rectangle) is None
+    assert batches.side(Recipe(), 1, replace(rectangle, image_size=32)) == 32
