@@ -168,14 +168,20 @@ def category_rows(recipe: Recipe, titles: Sequence[str]) -> list[int]:
     """
     from torchvision.models import get_weight
 
+    weights = IMAGENET_WEIGHTS[recipe.weights].get(recipe.model, "")
     categories: dict[str, list[int]] = {}
-    name = IMAGENET_WEIGHTS[recipe.weights].get(recipe.model, "")
-    for row, category in enumerate(get_weight(name).meta["categories"] if name else ()):
-        categories.setdefault(category.lower(), []).append(row)
+    for row, category in enumerate(get_weight(weights).meta["categories"] if weights else ()):
+        categories.setdefault(category, []).append(row)
+    folded: dict[str, list[int]] = {}
+    for category, of in categories.items():
+        folded.setdefault(category.lower(), []).extend(of)
     rows = []
     for title in titles:
-        names = [part.strip().lower() for part in title.split(",")]
-        found = next((categories[name] for name in names if name in categories), [])
+        names = [part.strip() for part in title.split(",")]
+        # As it is written first: Cardigan is a dog, and cardigan is not.
+        matches = [categories.get(name) for name in names]
+        matches += [folded.get(name.lower()) for name in names]
+        found = next(filter(None, matches), [])
         if len(found) != 1:
             raise ModelError(
                 f'class "{title}" has the name of {len(found) or "no"} ImageNet class'

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from trainer import checkpoint, evaluate
-from trainer.contract import SCHEDULES, EpochRecord, HyperParams, Recipe, RunSeed
-from trainer.errors import CheckpointError, Diverged, Interrupted
+from trainer import checkpoint, evaluate, models
+from trainer.contract import SCHEDULES, DataSource, EpochRecord, HyperParams, Recipe, RunSeed
+from trainer.errors import CheckpointError, Diverged, Interrupted, TrainerError
 from trainer.torch_trainer import TorchTrainer
 
 # 1,295 training images: 3 batches an epoch, the last of 271.
@@ -37,6 +39,12 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     found = checkpoint.load_newest(folder, {})
     assert found is not None
     return dict(found.model)
+
+
+def average(folder: Path) -> dict[str, torch.Tensor]:
+    found = checkpoint.load_newest(folder, {})
+    assert found is not None
+    return dict(found.average or {})
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -291,3 +299,187 @@ def test_other_models_resume_bit_for_bit_too(train: Train, tmp_path: Path, model
         list(train(tmp_path / "cut", at(6), recipe))
     assert timeless(list(train(tmp_path / "cut", recipe=recipe))) == timeless(whole)
     assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
+
+
+# Options: each alone, then all together
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "nesterov": {"nesterov": True},
+    "no decay of norms": {"decay_norms": False},
+    "layer decay": {"layer_decay": {"fc": 30.0, "features.0": 0.0}},
+    "clip": {"clip": 0.5},
+    "label smoothing": {"label_smoothing": 0.1},
+    "mixup": {"mixup": 0.4},
+    "cutmix": {"cutmix": 1.0},
+    "both mixtures": {"mixup": 0.4, "cutmix": 1.0},
+    "ema": {"ema": 0.9},
+    "crops": {"crop_padding": 2},
+    "frozen": {"frozen_epochs": 1},
+    "linear probe": {"frozen_epochs": 3},
+    "accumulation": {"accumulation": 3},
+    "no flips": {"flip": False},
+    "growing images": {
+        "start_size": 8,
+        "data": DataSource("digits", image_size=16),
+        "schedule": "linear",
+    },
+    "dense": {"model": "proxy-dense", "frozen_epochs": 1, "ema": 0.5},
+}
+OPTIONS["all"] = {
+    **{name: value for options in OPTIONS.values() for name, value in options.items()},
+    "model": "proxy",
+    "frozen_epochs": 1,
+    "flip": True,
+    "schedule": "cosine",
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_every_option_resumes_bit_for_bit(
+    train: Train, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    recipe = replace(SMALL, **options)
+    whole = list(train(tmp_path / "whole", recipe=recipe))
+    again = list(train(tmp_path / "again", recipe=recipe))
+    assert timeless(again) == timeless(whole)
+    # In the first epoch, before its checkpoint, in the next, and in the last.
+    for stop in (2, BATCHES + 1, BATCHES + 2, 2 * (BATCHES + 1) + 2):
+        folder = tmp_path / str(stop)
+        with pytest.raises(Interrupted):
+            list(train(folder, at(stop), recipe))
+        assert timeless(list(train(folder, recipe=recipe))) == timeless(whole)
+        assert same(weights(folder), weights(tmp_path / "whole"))
+        assert same(average(folder), average(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_every_option_makes_a_difference(
+    train: Train, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    plain = replace(SMALL, model=options.get("model", "proxy"))
+    list(train(tmp_path / "plain", recipe=plain))
+    records = list(train(tmp_path / "with", recipe=replace(SMALL, **options)))
+    a, b = weights(tmp_path / "plain"), weights(tmp_path / "with")
+    if options.keys() == {"ema"}:
+        assert same(a, b)
+        assert not same(average(tmp_path / "with"), b)
+    else:
+        assert not same(a, b)
+    assert all(math.isfinite(record.validation_loss) for record in records)
+
+
+def test_all_options_learn(train: Train, tmp_path: Path) -> None:
+    recipe = replace(SMALL, **OPTIONS["all"], epochs=12, batch_size=64, precision="fp32")
+    records = list(train(tmp_path, recipe=recipe))
+    assert records[-1].validation_error < 0.6  # of images that hardly look alike twice
+
+
+def test_the_average_is_what_is_evaluated(
+    train: Train, digits_trainer: TorchTrainer, tmp_path: Path
+) -> None:
+    recipe = replace(SMALL, ema=0.99)
+    record = list(train(tmp_path, recipe=recipe))[-1]
+    assert digits_trainer.evaluate(recipe, tmp_path, "validation").error == record.validation_error
+    plain = list(train(tmp_path / "plain"))[-1]
+    assert record.validation_loss != plain.validation_loss
+    assert record.train_loss == plain.train_loss
+
+
+# Memory
+
+
+class Memory:
+    """A device that takes so many images at once; from its ``after``-th forward pass on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, images: int, after: int = 0) -> None:
+        self.passes = 0
+        forward = models.Proxy.forward
+
+        def limited(net: models.Proxy, batch: torch.Tensor) -> torch.Tensor:
+            self.passes += net.training
+            if net.training and len(batch) > images and self.passes > after:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nlots")
+            return forward(net, batch)
+
+        monkeypatch.setattr(models.Proxy, "forward", limited)
+
+
+def parts(records: list[EpochRecord]) -> list[int]:
+    return [record.accumulation for record in records]
+
+
+@pytest.mark.parametrize(("images", "needed"), [(300, 2), (128, 4), (20, 32)])
+def test_too_little_memory_from_the_start(
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    images: int,
+    needed: int,
+) -> None:
+    whole = list(train(tmp_path / "whole", recipe=replace(SMALL, accumulation=needed)))
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        Memory(patch, images)
+        records = list(train(tmp_path / "small", recipe=replace(SMALL, halve_on_oom=True)))
+    assert parts(records) == [needed] * 3
+    assert timeless(records) == timeless(whole)
+    assert same(weights(tmp_path / "small"), weights(tmp_path / "whole"))
+    assert f"going on with parts of {512 // needed} images of each batch" in caplog.text
+    assert caplog.text.count("out of memory") == math.log2(needed)
+
+
+@pytest.mark.parametrize("after", [BATCHES, BATCHES + 1, 2 * BATCHES])
+@pytest.mark.parametrize(("images", "needed"), [(300, 2), (100, 8)])
+def test_memory_that_runs_out_later(
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    images: int,
+    needed: int,
+    after: int,
+) -> None:
+    recipe = replace(SMALL, halve_on_oom=True)
+    whole = list(train(tmp_path / "whole", recipe=recipe))
+    with monkeypatch.context() as patch:
+        Memory(patch, images, after)
+        records = list(train(tmp_path / "small", recipe=recipe))
+    done = after // BATCHES
+    assert [record.epoch for record in records] == [1, 2, 3]
+    assert not any(record.replayed for record in records)
+    assert parts(records) == [1] * done + [needed] * (3 - done)
+    assert timeless(records[:done]) == timeless(whole[:done])
+
+
+def test_a_resumed_run_remembers_how_little_memory_there_is(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(SMALL, halve_on_oom=True)
+    with monkeypatch.context() as patch:
+        Memory(patch, 300)
+        whole = list(train(tmp_path / "whole", recipe=recipe))
+        for stop in (2, BATCHES + 1, BATCHES + 2):
+            with pytest.raises(Interrupted):
+                list(train(tmp_path / str(stop), at(stop), recipe))
+    for stop in (2, BATCHES + 1, BATCHES + 2):  # elsewhere, with memory enough
+        records = list(train(tmp_path / str(stop), recipe=recipe))
+        assert timeless(records) == timeless(whole)
+        assert parts(records) == [2, 2, 2]
+        assert same(weights(tmp_path / str(stop)), weights(tmp_path / "whole"))
+
+
+def test_memory_for_not_even_two_images(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Memory(monkeypatch, 1)
+    with pytest.raises(TrainerError, match="does not fit into the memory of cpu"):
+        list(train(tmp_path, recipe=replace(SMALL, halve_on_oom=True)))
+
+
+def test_without_leave_to_halve_the_run_fails_in_one_line(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Memory(monkeypatch, 300)
+    with pytest.raises(TrainerError, match=r"batch_size = 512 .* halve_on_oom = true") as caught:
+        list(train(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert type(caught.value) is TrainerError  # of this trial, not of the study

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
+import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +50,9 @@ def save_with_hash(folder: Path, name: str, state: Mapping[str, Any]) -> Path:
     return path.rename(folder / f"{name}-{prefix}.pth")
 
 
-def pin(monkeypatch: pytest.MonkeyPatch, model: str, url: str) -> None:
+def pin(monkeypatch: pytest.MonkeyPatch, model: str, url: str, weights: str = "imagenet") -> None:
     """Makes ``url`` the address of a model's ImageNet weights."""
-    monkeypatch.setattr(models, "imagenet_url", lambda *of: {(model, "imagenet"): url}[of])
+    monkeypatch.setattr(models, "imagenet_url", lambda *of: {(model, weights): url}[of])
 
 
 @pytest.mark.parametrize("model", PROXIES)
@@ -240,3 +243,138 @@ def test_bf16_gradients_are_right_where_we_train_in_bf16(size: int) -> None:
     for name, gradient in gradients[0].items():
         assert torch.equal(gradient, gradients[1][name]), name
         assert gradient.abs().max() < 1e3, name
+
+
+# V2 weights
+
+
+def test_v2_weights_are_pinned() -> None:
+    assert models.IMAGENET_WEIGHTS["imagenet-v2"] == {
+        "resnet50": "ResNet50_Weights.IMAGENET1K_V2",
+        "resnet101": "ResNet101_Weights.IMAGENET1K_V2",
+        "resnet152": "ResNet152_Weights.IMAGENET1K_V2",
+    }
+    assert models.imagenet_url("resnet50", "imagenet-v2").endswith("/resnet50-11ad3fa6.pth")
+    assert models.imagenet_url("resnet50").endswith("/resnet50-0676ba61.pth")
+
+
+@pytest.mark.parametrize("model", ["resnet18", "resnet34", "densenet121"])
+def test_a_model_without_v2_weights_says_which_to_take(model: str) -> None:
+    refused(
+        recipe(model, "imagenet-v2"),
+        f"no weights 'imagenet-v2' for model '{model}'; set weights = \"imagenet\" or use one of: "
+        "resnet50, resnet101, resnet152",
+    )
+
+
+def test_a_proxy_has_no_v2_weights_either() -> None:
+    refused(recipe("proxy", "imagenet-v2"), 'set weights = "none" or use one of: resnet50')
+
+
+def test_v2_weights_are_their_own_file(torch_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = models.build(recipe("resnet50"), 1000, seed=1).state_dict()
+    path = save_with_hash(torch_home, "resnet50", saved)
+    pin(monkeypatch, "resnet50", f"https://example.invalid/{path.name}", "imagenet-v2")
+    models.check(recipe("resnet50", "imagenet-v2"), 64, 64)
+    state = models.build(recipe("resnet50", "imagenet-v2"), 20, seed=0).state_dict()
+    assert torch.equal(state["conv1.weight"], saved["conv1.weight"])
+    assert state["fc.weight"].shape == (20, 2048)
+
+
+# Heads that know their classes
+
+
+WARM = Recipe(model="resnet18", weights="imagenet", head="imagenet")
+
+
+def test_a_head_of_the_rows_of_its_classes(
+    torch_home: Path, monkeypatch: pytest.MonkeyPatch, resnet18: Mapping[str, torch.Tensor]
+) -> None:
+    path = save_with_hash(torch_home, "resnet18", resnet18)
+    pin(monkeypatch, "resnet18", f"https://example.invalid/{path.name}")
+    titles = ("Egyptian cat", "goldfish, Carassius auratus", "something else, TENCH")
+    models.check(WARM, 64, 64, titles)
+    net = models.build(WARM, 3, 0, titles)
+    rows = [285, 1, 0]  # of the 1,000 classes, whose order is public
+    state = net.state_dict()
+    assert torch.equal(state["fc.weight"], resnet18["fc.weight"][rows])
+    assert torch.equal(state["fc.bias"], resnet18["fc.bias"][rows])
+    assert models.head(net).out_features == 3
+    assert models.head(net).weight.requires_grad
+    images = torch.rand(2, 3, 64, 64)
+    whole = models.skeleton(WARM, 1000)
+    whole.load_state_dict(resnet18)
+    with torch.no_grad():
+        assert torch.allclose(net.eval()(images), whole.eval()(images)[:, rows], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("title", "message"),
+    [
+        ("7", 'class "7" has the name of no ImageNet class; set head = "new"'),
+        ("gold", 'class "gold" has the name of no ImageNet class; set head = "new"'),
+        ("CARDIGAN", 'class "CARDIGAN" has the name of 2 ImageNet classes; set head = "new"'),
+    ],
+)
+def test_names_that_are_no_class_or_two(title: str, message: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        models.category_rows(WARM, ["goldfish", title])
+    assert str(caught.value) == message
+
+
+def test_how_a_name_is_written_tells_two_classes_apart() -> None:
+    titles = ["cardigan", "Cardigan, Cardigan Welsh corgi"]
+    assert models.category_rows(WARM, titles) == [474, 264]
+
+
+def test_the_classes_of_tiny_imagenet_have_rows_of_their_own(shared_data: Path) -> None:
+    with zipfile.ZipFile(shared_data / "tiny-imagenet-20.zip") as archive:
+        (folder,) = {name.split("/")[0] for name in archive.namelist()}
+        wnids = archive.read(f"{folder}/wnids.txt").decode().split()
+        lines = archive.read(f"{folder}/words.txt").decode().splitlines()
+    words = dict(line.split("\t") for line in lines)
+    rows = models.category_rows(WARM, [words[wnid] for wnid in wnids])
+    assert len(set(rows)) == len(wnids) == 20
+
+
+# Layers
+
+
+def test_a_layer_that_is_not_there() -> None:
+    models.check(replace(recipe("resnet18"), layer_decay={"layer4.1": 2.0, "fc": 10.0}), 64, 64)
+    models.check(replace(recipe("proxy"), layer_decay={"features.0": 2.0}), 8, 8)
+    for model, wrong, there in (
+        ("resnet18", "layer5", "conv1, bn1, relu, maxpool, layer1, layer2, layer3, layer4, .*, fc"),
+        ("resnet18", "laye", "conv1"),
+        ("densenet121", "fc", "features, classifier"),
+        ("proxy", "", "features, fc"),
+    ):
+        with pytest.raises(ModelError, match=f"{model} has no layer '{wrong}'; it has: {there}"):
+            models.check(replace(recipe(model), layer_decay={wrong: 2.0}), 64, 64)
+
+
+# DenseNet, computed again
+
+
+def test_memory_efficient_is_the_plain_densenet() -> None:
+    tried = [
+        models.build(r, 5, seed=3)
+        for r in (recipe("densenet121"), replace(recipe("densenet121"), memory_efficient=True))
+    ]
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain, efficient = tried
+    efficient.load_state_dict(copy.deepcopy(plain.state_dict()))
+    found = []
+    for net in tried:
+        loss = net(images).square().mean()
+        loss.backward()
+        found.append(loss.detach())
+    assert torch.allclose(found[0], found[1])
+    for (name, a), b in zip(plain.named_parameters(), efficient.parameters(), strict=True):
+        assert a.grad is not None
+        assert b.grad is not None
+        assert torch.allclose(a.grad, b.grad, rtol=1e-3, atol=1e-5), name
+    # The second pass over its layers must not count twice in their statistics.
+    for (name, a), b in zip(plain.named_buffers(), efficient.buffers(), strict=True):
+        if not name.endswith("num_batches_tracked"):
+            assert torch.allclose(a, b, rtol=1e-3, atol=1e-6), name

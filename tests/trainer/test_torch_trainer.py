@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from trainer import memory, models, torch_trainer
+from trainer import checkpoint, memory, models, torch_trainer
 from trainer.contract import DataSource, HyperParams, Recipe, RunSeed, Trainer
 from trainer.errors import CheckpointError, DataError, ModelError, TrainerError
 from trainer.torch_trainer import TorchTrainer
@@ -140,9 +141,9 @@ def test_out_of_memory_is_one_line(
     needed = memory.footprint(digits_trainer.resolve(RECIPE), 10, 8, 8)
     free = round((needed.peak(100) + memory.WORKSPACE) / memory.USABLE) + 1
     for bytes_, advice in (
-        (free, "batches of at most 100 fit: set batch_size = 100"),
+        (free, "batches of at most 100 fit: set batch_size = 100, or halve_on_oom = true"),
         (0, "no batch fits: use a smaller model or image_size, or free some memory"),
-        (2**40, "use smaller batches, or give the run more of the device"),
+        (2**40, "use smaller batches, set halve_on_oom = true, or give it more of the device"),
     ):
         monkeypatch.setattr(memory, "available_bytes", lambda bytes_=bytes_: bytes_)
         with pytest.raises(TrainerError) as caught:
@@ -240,3 +241,72 @@ def test_real_images_are_learnt(session_cache: Path, shared_data: Path, tmp_path
     records = list(trainer.train(recipe, PARAMS, RunSeed(), tmp_path, never))
     assert records[-1].validation_error < 0.85
     assert trainer.evaluate(recipe, tmp_path, "test").error < 0.85
+
+
+# Options that the data decide on
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start_size": 16}, "start_size = 16 is larger than the images of 8 x 8 pixels; set it"),
+        ({"crop_padding": 8}, "crop_padding = 8 is not smaller than the stored images; set it"),
+        ({"layer_decay": {"fcc": 2.0}}, "layer_decay: proxy has no layer 'fcc'; it has: .*fc"),
+    ],
+)
+def test_options_that_do_not_go_with_data_or_model(
+    digits_trainer: TorchTrainer, options: dict[str, Any], message: str
+) -> None:
+    for _ in range(2):
+        digits_trainer.check(RECIPE)
+        with pytest.raises(ModelError, match=message):
+            digits_trainer.check(replace(RECIPE, **options))
+
+
+def test_a_check_takes_recipes_of_any_length(digits_trainer: TorchTrainer) -> None:
+    long = Recipe(epochs=9, warmup_epochs=5, frozen_epochs=4, batch_size=64, accumulation=32)
+    assert digits_trainer.check(long) == digits_trainer.check(RECIPE)
+
+
+def test_a_model_with_the_rows_of_its_classes_is_evaluated(
+    session_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    encode: Callable[..., bytes],
+    make_folder: Callable[[Path, dict[str, bytes]], Path],
+) -> None:
+    files = {
+        f"{split}/{name}/{i}.png": encode(i, (32, 32), format="PNG")
+        for split in ("train", "test")
+        for name in ("goldfish", "tench")
+        for i in range(10)
+    }
+    data = DataSource("folder", str(make_folder(tmp_path / "x", files)))
+    recipe = Recipe(
+        data=data,
+        model="resnet18",
+        weights="imagenet",
+        head="imagenet",
+        epochs=1,
+        batch_size=8,
+        precision="fp32",
+    )
+    state = models.build(Recipe(model="resnet18"), 1000, seed=1).state_dict()
+    monkeypatch.setattr(models, "_weights", lambda recipe: state)
+    trainer = TorchTrainer(cache=session_cache)
+    assert trainer.check(recipe).classes == ("goldfish", "tench")
+    (record,) = trainer.train(recipe, HyperParams(lr=1e-9), RunSeed(), tmp_path / "c", never)
+    trainer.evaluate(recipe, tmp_path / "c", "test")
+    scores = trainer.evaluate(recipe, tmp_path / "c", "validation")
+    assert scores.error == record.validation_error
+    saved = checkpoint.load_newest(tmp_path / "c", {})
+    assert saved is not None
+    assert torch.allclose(saved.model["fc.weight"], state["fc.weight"][[1, 0]], atol=1e-6)
+
+
+def test_how_a_trained_model_is_shown_an_image_asks_for_no_other_training(
+    digits_trainer: TorchTrainer, trained: Path
+) -> None:
+    for changes in ({"test_view": "flip"}, {"halve_on_oom": True}, {"precision": "fp32"}):
+        again = digits_trainer.train(replace(RECIPE, **changes), PARAMS, RunSeed(), trained, never)
+        assert all(record.replayed for record in again)

@@ -1,0 +1,295 @@
+"""One optimiser step: its parts, its clipping, its average, its frozen layers, its capture."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainer import capture, models, optim
+from trainer.contract import HyperParams, Recipe
+from trainer.data.augment import Targets
+from trainer.distributed import ALONE
+from trainer.step import Stepper
+
+PARAMS = HyperParams(lr=0.05, momentum=0.9, weight_decay=1e-3)
+RECIPE = Recipe(precision="fp32", schedule="constant")
+
+
+class Linear(nn.Module):
+    """No batch normalisation, so that parts of a batch know nothing of each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(3 * 8 * 8, 16)
+        self.fc = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.fc(self.body(images.flatten(1)).tanh())
+        return found
+
+
+def linear() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Linear()
+
+
+def proxy() -> nn.Module:
+    made = models.build(Recipe(model="proxy"), 4, seed=0)
+    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def stepper(
+    recipe: Recipe, model: nn.Module, params: HyperParams = PARAMS, parts: int = 1
+) -> Stepper:
+    return Stepper(model, optim.sgd(model, recipe, params), recipe, parts, ALONE)
+
+
+def batch(count: int = 12, seed: int = 0, mixed: bool = False) -> tuple[Tensor, Targets]:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, 3, 8, 8, generator=generator)
+    labels = torch.randint(0, 4, (count,), generator=generator)
+    others = labels.flip(0) if mixed else None
+    share = torch.tensor(0.3) if mixed else None
+    return images.contiguous(memory_format=torch.channels_last), Targets(labels, others, share)
+
+
+def gradients(made: Stepper) -> list[Tensor]:
+    return [p.grad.clone() for p in made.model.parameters() if p.grad is not None]
+
+
+def close(a: list[Tensor], b: list[Tensor], tolerance: float) -> bool:
+    return all(torch.allclose(x, y, atol=tolerance) for x, y in zip(a, b, strict=True))
+
+
+# Parts
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("count", [12, 13])
+@pytest.mark.parametrize("parts", [2, 3, 5, 100])
+def test_the_parts_gradients_add_up_to_the_batchs(count: int, parts: int, mixed: bool) -> None:
+    recipe = Recipe(precision="fp32", label_smoothing=0.1)
+    images, targets = batch(count, mixed=mixed)
+    whole, divided = stepper(recipe, linear()), stepper(recipe, linear(), parts=parts)
+    losses = [float(made.backward(images, targets, count)) for made in (whole, divided)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert close(gradients(whole), gradients(divided), 1e-7)
+    expected = targets.loss(linear()(images), 0.1) * count
+    assert losses[0] == pytest.approx(float(expected.detach()), rel=1e-6)
+
+
+def test_every_part_has_two_images() -> None:
+    sizes: list[int] = []
+    model = linear()
+    model.register_forward_hook(lambda module, given, out: sizes.append(len(given[0])))
+    images, targets = batch(7)
+    stepper(RECIPE, model, parts=64).backward(images, targets, 7)
+    assert sum(sizes) == 7
+    assert min(sizes) == 2
+
+
+# Clipping
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_long_gradients_are_scaled_down_and_short_ones_left(parts: int) -> None:
+    images, targets = batch()
+    free = stepper(RECIPE, linear())
+    free.backward(images, targets, 12)
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients(free)))
+    for limit in (norm / 7, norm * 2):
+        clipped = stepper(Recipe(precision="fp32", clip=limit), linear(), parts=parts)
+        clipped.backward(images, targets, 12)
+        scale = min(1.0, limit / norm)
+        assert close(gradients(clipped), [g * scale for g in gradients(free)], 1e-6)
+
+
+# The moving average
+
+
+def test_the_average_is_that_of_all_steps() -> None:
+    made = stepper(Recipe(precision="fp32", ema=0.3), proxy())
+    assert made.average is not None
+    by_hand = {name: t.clone() for name, t in made.model.state_dict().items()}
+    made.freeze(False)
+    for number in range(6):
+        made.step(*batch(seed=number), whole=12, rate=0.05, number=number)
+        decay = min(0.3, (1 + number) / (10 + number))
+        for name, tensor in made.model.state_dict().items():
+            if tensor.is_floating_point():
+                by_hand[name] = decay * by_hand[name] + (1 - decay) * tensor
+            else:
+                by_hand[name] = tensor.clone()
+    for name, tensor in made.average.state_dict().items():
+        assert torch.allclose(tensor, by_hand[name], atol=1e-6), name
+    weight = "features.0.0.weight"
+    assert not torch.allclose(made.model.state_dict()[weight], by_hand[weight], atol=1e-6)
+
+
+# Frozen epochs
+
+
+@pytest.mark.parametrize("model", ["proxy", "proxy-dense", "resnet18", "densenet121"])
+def test_frozen_layers_keep_weights_and_statistics_until_they_thaw(model: str) -> None:
+    net = models.build(Recipe(model=model), 4, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    made = stepper(RECIPE, net)
+    side = 32 if model == "densenet121" else 8
+    images = torch.randn(6, 3, side, side, generator=torch.Generator().manual_seed(0))
+    targets = batch(6)[1]
+    head = {id(t) for t in models.head(net).state_dict(keep_vars=True).values()}
+    rest = [t for t in net.state_dict(keep_vars=True).values() if id(t) not in head]
+    before = [t.detach().clone() for t in rest]
+    weight = models.head(net).weight.detach().clone()
+    for number in range(2):
+        made.freeze(True)
+        made.step(images, targets, whole=6, rate=0.05, number=number)
+        net.eval()  # as validation leaves it
+    assert all(torch.equal(a, b) for a, b in zip(rest, before, strict=True))
+    assert not torch.equal(models.head(net).weight, weight)
+    made.freeze(False)
+    made.step(images, targets, whole=6, rate=0.05, number=2)
+    changed = [not torch.equal(a, b) for a, b in zip(rest, before, strict=True)]
+    assert sum(changed) > 0.95 * len(changed)
+    assert all(module.training for module in net.modules())
+
+
+def test_a_frozen_head_learns_as_on_fixed_features() -> None:
+    made = stepper(RECIPE, proxy())
+    images, targets = batch()
+    features = copy.deepcopy(made.model).eval().get_submodule("features")
+    fc = copy.deepcopy(models.head(made.model))
+    alone = torch.optim.SGD(fc.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+    made.freeze(True)
+    for number in range(4):
+        made.step(images, targets, whole=12, rate=0.05, number=number)
+        alone.zero_grad()
+        with torch.no_grad():
+            found = features(images).mean((2, 3))
+        targets.loss(fc(found), 0.0).backward()
+        alone.step()
+    assert torch.allclose(models.head(made.model).weight, fc.weight, atol=1e-6)
+
+
+# Capture, with stand-ins for CUDA's
+
+
+def again(work: Callable[[], None]) -> Callable[[], None]:
+    """What a recorder does: runs the work, and gives what runs it again."""
+    work()
+    return work
+
+
+def captured(
+    made: Stepper, images: Tensor, targets: Targets, record: capture.Recorder
+) -> capture.Captured | None:
+    def backward(images: Tensor, targets: Targets) -> Tensor:
+        return made.backward(images, targets, len(images))
+
+    return capture.captured(backward, made.model, made.optimizer, images, targets, record)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize(
+    ("options", "params"),
+    [
+        ({}, PARAMS),
+        ({"nesterov": True}, PARAMS),
+        ({"decay_norms": False, "layer_decay": {"fc": 30.0}}, PARAMS),
+        ({"clip": 0.5, "label_smoothing": 0.1}, PARAMS),
+        ({}, HyperParams(lr=0.05, momentum=0.0, weight_decay=0.0)),
+        ({"nesterov": True, "ema": 0.9}, HyperParams(lr=5.0, momentum=0.5, weight_decay=0.1)),
+    ],
+)
+def test_captured_steps_are_those_of_sgd(
+    options: dict[str, object], params: HyperParams, mixed: bool
+) -> None:
+    recipe = Recipe(precision="fp32").override(options)
+    plain, fast = stepper(recipe, proxy(), params), stepper(recipe, proxy(), params)
+    for made in (plain, fast):
+        made.freeze(False)
+        for number in range(2):  # so that there are momenta to restore
+            made.step(*batch(seed=50 + number), whole=12, rate=0.01, number=number)
+    found = captured(fast, *batch(seed=99, mixed=mixed), again)
+    assert found is not None
+    for number in range(10):
+        images, targets = batch(seed=number, mixed=mixed)
+        rate = 0.02 * (1 + number % 3)
+        for group in fast.optimizer.param_groups:
+            group["lr"] = rate
+        assert found.takes(images, targets)
+        theirs = plain.step(images, targets, whole=12, rate=rate, number=2 + number)
+        assert float(found.replay(images, targets)) == pytest.approx(float(theirs), rel=1e-5)
+    pairs = zip(plain.model.state_dict().items(), fast.model.state_dict().values(), strict=True)
+    for (name, a), b in pairs:
+        assert torch.allclose(a, b, atol=1e-5), name
+
+
+def doing_nothing(work: Callable[[], None]) -> Callable[[], None]:
+    work()
+    return lambda: None
+
+
+def twice(work: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        work()
+        work()
+
+    run()
+    return run
+
+
+def failing(work: Callable[[], None]) -> Callable[[], None]:
+    work()
+    raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nand more")
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.05, 5.0])
+@pytest.mark.parametrize("record", [again, doing_nothing, twice, failing])
+def test_capture_leaves_everything_as_it_was_and_a_wrong_one_is_dropped(
+    record: capture.Recorder, rate: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = stepper(RECIPE, proxy(), HyperParams(lr=rate, momentum=0.9, weight_decay=1e-3))
+    made.freeze(False)
+    made.step(*batch(), whole=12, rate=rate, number=0)
+    model = copy.deepcopy(made.model.state_dict())
+    optimizer = copy.deepcopy(made.optimizer.state_dict())
+    with caplog.at_level(logging.WARNING):
+        found = captured(made, *batch(seed=5), record)
+    assert (found is not None) == (record is again)
+    assert ("steps are not captured: " in caplog.text) == (record is not again)
+    for name, tensor in made.model.state_dict().items():
+        assert torch.equal(tensor, model[name]), name
+    now = made.optimizer.state_dict()
+    assert now["param_groups"] == optimizer["param_groups"]
+    for key, state in optimizer["state"].items():
+        assert torch.equal(now["state"][key]["momentum_buffer"], state["momentum_buffer"])
+    assert all(p.grad is None for p in made.model.parameters())
+
+
+def test_a_capture_short_of_memory_says_so() -> None:
+    def full(work: Callable[[], None]) -> Callable[[], None]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    made = stepper(RECIPE, proxy())
+    made.freeze(False)
+    with pytest.raises(torch.OutOfMemoryError):
+        captured(made, *batch(), full)
+
+
+def test_batches_of_another_shape_are_not_taken() -> None:
+    made = stepper(RECIPE, proxy())
+    made.freeze(False)
+    found = captured(made, *batch(12), again)
+    assert found is not None
+    assert found.takes(*batch(12, seed=1))
+    assert not found.takes(*batch(11))
+    assert not found.takes(*batch(12, mixed=True))
+    images, targets = batch(12)
+    assert not found.takes(nn.functional.interpolate(images, 16), targets)
