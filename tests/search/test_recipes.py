@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from search.errors import SpecError
+from search.beliefs import read_beliefs
+from search.compare import compare
+from search.errors import SpecError, UserError
 from search.export import best, dump, load
+from search.hand import parse_params
 from search.promote import advance
-from search.results import pick
+from search.report import write_report
+from search.results import pick, read_results, trial_curves
 from search.space import SearchSpace
 from search.spec import StudySpec
 from search.study import create_study, preflight, read_study_file
@@ -260,6 +264,19 @@ def test_factors_are_searched_one_by_one(spec_values: Any) -> None:
     assert message == "space.layer_decay.fc: layer_decay.fc = -1.0 must be a number of at least 0"
 
 
+def test_factors_flags_and_words_on_the_command_line(spec_values: Any) -> None:
+    ranges = {name: RANGES[name] for name in ("layer_decay.fc", "nesterov", "schedule")}
+    space = SearchSpace.of(parse(spec_values(space={"lr": None, **ranges})))
+    words = ["--layer_decay.fc", "3", "--nesterov=True", "--schedule", "cosine"]
+    assert parse_params(space, words) == {
+        "layer_decay.fc": 3.0,
+        "nesterov": True,
+        "schedule": "cosine",
+    }
+    with pytest.raises(UserError, match="--nesterov yes: choose one of: True, False"):
+        parse_params(space, ["--nesterov", "yes"])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -381,6 +398,13 @@ def test_a_factor_is_searched_promoted_and_exported(
             assert saved is not None
             decays = sorted(g["weight_decay"] for g in saved.optimizer["param_groups"])
             assert decays == pytest.approx(sorted([2e-4, factor * 1e-4]))
+
+    results = read_results(study)
+    beliefs = read_beliefs(study)
+    assert beliefs
+    comparison = compare(results)
+    page = write_report(results, comparison, tmp_path, trials=trial_curves(study), beliefs=beliefs)
+    assert "layer_decay.fc" in page.read_text()
 
     file = tmp_path / "best.toml"
     found = best(study, 1)
