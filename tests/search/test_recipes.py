@@ -23,6 +23,7 @@ from search.study import create_study, preflight, read_study_file
 from search.worker import work
 from trainer import checkpoint
 from trainer.contract import PRESETS, Recipe, RunSeed, Task
+from trainer.errors import ModelError
 from trainer.torch_trainer import TorchTrainer
 
 TASK = Task(("a", "b"), {"train": 1, "validation": 1, "test": 1}, "d")
@@ -338,6 +339,23 @@ def test_a_preflight_tries_what_is_searched_in_every_model(spec_values: Any) -> 
         # Full training has the trial's epochs, and is among these already.
         ("densenet121", {"fc": 1.0}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"layer_decay.fcc": [1.0, 9.0]}, "proxy has no layer 'fcc'; it has: features, fc"),
+        ({"start_size": [0, 16]}, "start_size = 16 is larger than the images of 8 x 8 pixels"),
+        ({"crop_padding": {"low": 0, "high": 8}}, "crop_padding = 8 is not smaller than the"),
+        ({"model": ["proxy", "densenet121"]}, "densenet121 cannot take images of 8 x 8 pixels"),
+    ],
+)
+def test_what_is_searched_must_go_with_data_and_model(
+    spec_values: Any, tmp_path: Path, space: dict[str, Any], message: str
+) -> None:
+    spec = parse(spec_values(space=space))
+    with pytest.raises(ModelError, match=message):
+        preflight(spec, TorchTrainer(cache=tmp_path).check)
 
 
 # End to end
