@@ -112,7 +112,7 @@ def our_input(bench: Bench) -> Callable[[], int]:
         for epoch in range(1, bench.size.passes + 1):
             order = train[seeding.order(RunSeed(), epoch, len(train))]
             flips = seeding.flips(RunSeed(), epoch, len(order))
-            for _, labels in batches.training_batches(data, order, flips, 128):
+            for _, labels in batches.training_batches(data, batches.Epoch(order, flips), 128):
                 count += len(labels)
         return count
 

@@ -328,8 +328,9 @@ class Proxy(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *(_conv_bn(3, 32), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
-            *(_conv_bn(32, 64), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
+            # Pooling first: the same function, and a quarter of the ReLU's work.
+            *(_conv_bn(3, 32), nn.MaxPool2d(2), nn.ReLU(inplace=True)),
+            *(_conv_bn(32, 64), nn.MaxPool2d(2), nn.ReLU(inplace=True)),
             *(_conv_bn(64, 96), nn.ReLU(inplace=True)),
         )
         self.fc = nn.Linear(96, classes)

@@ -275,7 +275,9 @@ class TorchTrainer:
             return "use smaller batches, set halve_on_oom = true, or give it more of the device"
         if largest < 2:
             return "no batch fits: use a smaller model or image_size, or free some memory"
-        return f"batches of at most {largest} fit: set batch_size = {largest}, or halve_on_oom = true"
+        return (
+            f"batches of at most {largest} fit: set batch_size = {largest}, or halve_on_oom = true"
+        )
 
     def _restore(self, recipe: Recipe, saved: Checkpoint) -> nn.Module:
         bare = replace(recipe, weights="none", head="new")
