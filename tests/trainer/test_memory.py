@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from trainer import loop, memory, models, optim
+from trainer import memory, models, optim
 from trainer.contract import MODELS, HyperParams, Recipe
+from trainer.data.augment import Targets
+from trainer.distributed import ALONE
 from trainer.memory import Footprint
+from trainer.step import Stepper
 
 SIDE, CLASSES = 64, 20
 
@@ -24,16 +27,15 @@ def measured(recipe: Recipe, batch_size: int) -> int:
     """Bytes allocated at the fullest moment of a real training step that is not the first."""
     model = models.build(recipe, CLASSES, seed=0).train()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = optim.sgd(model, HyperParams())
-    bf16 = recipe.precision == "bf16"
+    stepper = Stepper(model, optim.sgd(model, recipe, HyperParams()), recipe, 1, ALONE)
     images = torch.randn(batch_size, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
     labels = torch.arange(batch_size) % CLASSES
-    loop._step(model, optimizer, images[:2], labels[:2], bf16)
+    stepper.step(images[:2], Targets(labels[:2]), 2, 0.01, 0)
     weights = sum(p.nbytes for p in model.parameters())
     buffers = sum(b.nbytes for b in model.buffers())
     before = 3 * weights + buffers + images.nbytes + labels.nbytes  # gradients and momentum too
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        loop._step(model, optimizer, images, labels, bf16)
+        stepper.step(images, Targets(labels), batch_size, 0.01, 1)
     # Every allocation and, below 0, every freeing; also of what oneDNN allocates in secret.
     events = profiler.profiler.kineto_results.events()
     changes = [e for e in events if e.name() == "[memory]"]
@@ -170,13 +172,13 @@ def test_on_a_gpu_steps_take_what_is_said(model: str, precision: str, batch_size
     recipe = Recipe(model=model, precision=precision)
     network = models.build(recipe, CLASSES, seed=0).train()
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = optim.sgd(network, HyperParams())
+    stepper = Stepper(network, optim.sgd(network, recipe, HyperParams()), recipe, 1, ALONE)
     images = torch.randn(batch_size, 3, 224, 224, device=device)
     images = images.to(memory_format=torch.channels_last)
     labels = torch.arange(batch_size, device=device) % CLASSES
-    for _ in range(2):
+    for number in range(2):
         torch.cuda.reset_peak_memory_stats(device)
-        loop._step(network, optimizer, images, labels, precision == "bf16")
+        stepper.step(images, Targets(labels), batch_size, 0.01, number)
     took = torch.cuda.max_memory_allocated(device)
     said = memory.footprint(recipe, CLASSES, 224, 224).peak(batch_size)
     assert 0.9 * said < took < said / memory.USABLE + memory.WORKSPACE
