@@ -32,6 +32,7 @@ DIVERGED = "diverged in epoch"
 TEST_ERROR = "test error"
 ENVIRONMENT = "environment"
 RECIPE = "recipe"
+ACCUMULATION = "accumulation for want of memory"
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def _train(study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tick) 
                 _progress(study, claim, trained, seconds)
                 keep_checkpoint(study, claim.group, claim.trial, claim.attempt, trainer, tick)
             _report(study, claim, record)
+            if record.accumulation > run.recipe.accumulation and not record.replayed:
+                _note(study, claim, ACCUMULATION, record.accumulation)
             if record.epoch == run.recipe.epochs:
                 return Completed(record.validation_error)
             if record.epoch > decided or not record.replayed:
@@ -211,6 +214,13 @@ def _report(study: Study, claim: Claim, record: EpochRecord) -> None:
         lambda: study.database.optuna.set_trial_intermediate_value(
             trial_id, record.epoch, record.validation_error
         )
+    )
+
+
+def _note(study: Study, claim: Claim, name: str, value: Any) -> None:
+    trial_id = study.trial_id(claim.group, claim.trial.number)
+    study.database.patiently(
+        lambda: study.database.optuna.set_trial_user_attr(trial_id, name, value)
     )
 
 

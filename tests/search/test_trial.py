@@ -16,6 +16,7 @@ from search.errors import LeaseLost
 from search.policies.base import Decision, NewTrial
 from search.study import CHANGES, FULL_RUN, SEED
 from search.trial import (
+    ACCUMULATION,
     ENVIRONMENT,
     RECIPE,
     TEST_ERROR,
@@ -140,6 +141,21 @@ def test_search_trials_never_see_the_test_split(
     trainer = make_trainer()
     run_trial(study, claimed(study, study.arms[0], me), trainer, never)
     assert trainer.evaluated == []
+
+
+def test_a_trial_says_that_it_went_on_in_smaller_parts(
+    database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
+) -> None:
+    study = make_study(database, budget={"epochs": 99})
+    group = study.arms[0]
+    trainer = make_trainer()
+    plain = trainer.train
+    run_trial(study, claimed(study, group, me), trainer, never)
+    trainer.train = lambda *of: (replace(record, accumulation=4) for record in plain(*of))
+    run_trial(study, claimed(study, group, me), trainer, never)
+    first, second = study.trials(group)
+    assert ACCUMULATION not in first.user_attrs
+    assert second.user_attrs[ACCUMULATION] == 4
 
 
 def test_every_way_to_end(
