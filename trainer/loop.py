@@ -89,7 +89,7 @@ def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
                 raise
         # Outside of the handler, whose traceback holds the model.
         log.warning("out of memory: going on with parts of %d images of each batch", parts)
-        if job.data.images.device.type == "cuda":
+        if job.data.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
@@ -102,7 +102,7 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
         return
 
     accumulation = max(accumulation, saved.accumulation if saved else 1)
-    device = job.data.images.device
+    device = job.data.device
     model = models.build(recipe, len(job.classes), seeding.torch_seed(seed, "init"), job.titles)
     blank = partial(batches.blank, job.data, recipe.batch_size)
     stepper = job.warm.stepper(model, recipe, params, accumulation, ranks, device, blank)

@@ -36,6 +36,9 @@ from trainer.distributed import ALONE, Ranks
 from trainer.errors import CheckpointError, DataError, ModelError, TrainerError
 from trainer.warm import Warm
 
+# Of a GPU's free memory, for images that stay there; the rest is for training.
+_DATA_SHARE = 0.5
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
@@ -259,7 +262,9 @@ class TorchTrainer:
         task = Task(pack.classes, sizes, pack.digest, datasets.duplicates(pack, source))
         # Drop the last data first: two data sets may not fit on the device together.
         self._prepared = None
-        data = batches.resident(pack, source.image_size, self._device)
+        on_gpu = self._device.type == "cuda"
+        room = int(_DATA_SHARE * memory.free_bytes(self._device)) if on_gpu else None
+        data = batches.resident(pack, source.image_size, self._device, room)
         self._prepared = (source, Prepared(data, splits, task, pack.titles))
         return self._prepared[1]
 
@@ -268,7 +273,8 @@ class TorchTrainer:
         data = prepared.data
         size = _input_size(recipe, data)
         traced = memory.footprint(self.resolve(recipe), len(prepared.task.classes), *size)
-        free = memory.free_bytes(self._device, data.images.nbytes + data.labels.nbytes)
+        kept = data.images.nbytes if data.images.device == data.device else 0
+        free = memory.free_bytes(self._device, kept + data.labels.nbytes)
         largest = traced.largest_batch(free)
         if largest >= recipe.batch_size:
             # Others took or freed memory in between, or a library wanted more than we allow for.

@@ -25,8 +25,9 @@ class Resident:
     """A pack on the device.
 
     Attributes:
-        images: uint8 tensor of shape (images, height, width, 3).
-        labels: int64 tensor of shape (images,).
+        images: uint8 tensor of shape (images, height, width, 3); in main memory if the device has
+            no room for it.
+        labels: int64 tensor of shape (images,), on the device.
         image_size: side in pixels to which batches are scaled; None keeps the stored size.
     """
 
@@ -34,13 +35,28 @@ class Resident:
     labels: Tensor
     image_size: int | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
+        return self.labels.device
 
-def resident(pack: Pack, image_size: int | None, device: torch.device) -> Resident:
-    """Moves a pack to the device. On the CPU this copies nothing: the memory map is used."""
+
+def resident(
+    pack: Pack, image_size: int | None, device: torch.device, room: int | None = None
+) -> Resident:
+    """Moves a pack to the device. On the CPU this copies nothing: the memory map is used.
+
+    Args:
+        pack: decoded images.
+        image_size: see ``Resident``.
+        device: where batches are made.
+        room: bytes that the images may take there; None for any number. Where they need more, each
+            batch is copied when its turn comes.
+    """
+    fits = room is None or pack.images.nbytes <= room
+    images = torch.from_numpy(pack.images)
     return Resident(
-        torch.from_numpy(pack.images).to(device),
-        torch.from_numpy(pack.labels).to(device),
-        image_size,
+        images.to(device) if fits else images, torch.from_numpy(pack.labels).to(device), image_size
     )
 
 
@@ -121,14 +137,15 @@ def training_batches(
 
 def blank(data: Resident, batch_size: int) -> Tensor:
     """A whole batch of images at full size, as ``training_batches`` yields them, of one colour."""
-    stored = data.images[:1].expand(batch_size, -1, -1, -1)
+    stored = data.images[:1].to(data.device).expand(batch_size, -1, -1, -1)
     return torch.zeros_like(normalise(stored, data.image_size))
 
 
 def gather(data: Resident, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """The stored images (uint8, shape (batch, height, width, 3)) and labels at these indices."""
-    index = torch.from_numpy(chosen).to(data.images.device, non_blocking=True)
-    return data.images.index_select(0, index), data.labels[index]
+    index = torch.from_numpy(chosen).to(data.device, non_blocking=True)
+    images = data.images.index_select(0, index.to(data.images.device))
+    return images.to(data.device, non_blocking=True), data.labels[index]
 
 
 def normalise(images: Tensor, image_size: int | None) -> Tensor:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from trainer.contract import Recipe
 from trainer.data import batches
 from trainer.data.batches import Epoch, Resident
+from trainer.data.packed import Pack
 
 
 def make(count: int, size: int = 8) -> Resident:
@@ -49,6 +50,21 @@ def test_flips_mirror_the_chosen_images_only() -> None:
         for image, label in zip(images, labels.tolist(), strict=True):
             expected = plain[label].flip(2) if flipped[label] else plain[label]
             assert torch.equal(image, expected)
+
+
+def test_images_without_room_on_the_device_come_batch_by_batch() -> None:
+    images = make(6).images.numpy()
+    none, names = np.zeros(6, dtype=np.bool_), ("a", "b")
+    pack = Pack(images, np.arange(6), none, names, "digest", none.astype(np.uint64), names)
+    for room, moved in ((None, True), (images.nbytes, True), (images.nbytes - 1, False)):
+        data = batches.resident(pack, None, torch.device("meta"), room)
+        assert data.device.type == "meta"
+        assert (data.images.device.type == "meta") == moved
+    data = batches.resident(pack, None, torch.device("cpu"), 0)
+    assert data.images.data_ptr() == images.ctypes.data
+    stored, labels = batches.gather(data, np.array([4, 1]))
+    assert torch.equal(stored, torch.from_numpy(images[[4, 1]]))
+    assert labels.tolist() == [4, 1]
 
 
 def test_stored_images_are_never_changed() -> None:
