@@ -126,7 +126,7 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
                 run=job.run,
                 about={"classes": job.classes, "size": tuple(job.data.images.shape[1:3])},
                 model=stepper.model.state_dict(),
-                average=stepper.average.state_dict() if stepper.average else None,
+                average=None if stepper.average is None else stepper.average.state_dict(),
                 optimizer=stepper.optimizer.state_dict(),
                 schedule=schedule.to_dict(),
                 accumulation=accumulation,
@@ -181,7 +181,7 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
                 raise Interrupted(len(records))
 
         # As a sign of life: the wish to stop is heard below.
-        scores = _validate(stepper.average or stepper.model, job, tick)
+        scores = _validate(stepper.judged, job, tick)
         record = EpochRecord(
             epoch=epoch,
             train_loss=float(ranks.sum(loss_sum.clone())) / seen,

@@ -54,6 +54,11 @@ class Stepper:
         self._captured: capture.Captured | None = None
         self._is_frozen = False
 
+    @property
+    def judged(self) -> nn.Module:
+        """What is evaluated: the average if there is one."""
+        return self.model if self.average is None else self.average
+
     def load(self, saved: Checkpoint) -> None:
         """Takes over a checkpoint's weights, average and momenta."""
         self.model.load_state_dict(saved.model)
