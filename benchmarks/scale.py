@@ -279,7 +279,8 @@ def many(server: Server, workers: int, trials: int, epoch_seconds: float) -> lis
         load = server.load() - before
         done = sum(part["done"] for part in parts)
         errors = [error for part in parts for error in part["errors"]]
-        ideal = workers / (EPOCHS * epoch_seconds)
+        # The last worker starts a trial's time after the first.
+        ideal = trials / (EPOCHS * epoch_seconds * (each + 1 - 1 / workers))
         row = {
             "side": side,
             "workers": workers,
@@ -323,8 +324,8 @@ def _process(
     times, done, errors = [Times() for _ in range(workers)], [0] * workers, []
 
     def run(i: int) -> None:
-        # Nobody starts two hundred workers within a second.
-        time.sleep(3 * epoch_seconds * i / workers)
+        # Spread over a trial, as they are once a study has run for a while.
+        time.sleep(EPOCHS * epoch_seconds * i / workers)
         try:
             if side == "ours":
                 database = open_database(url)
