@@ -254,9 +254,9 @@ class Scripted:
             from trainer import checkpoint
 
             state = checkpoint.Checkpoint(
-                run={"run": run}, about={}, model={"weight": torch.zeros(8)}, optimizer={},
-                schedule={}, epoch=len(records), batch=batch, loss_sum=0.0, images_seen=0,
-                seconds=0.0, records=records,
+                run={"run": run}, about={}, model={"weight": torch.zeros(8)}, average=None,
+                optimizer={}, schedule={}, accumulation=1, epoch=len(records), batch=batch,
+                loss_sum=0.0, images_seen=0, seconds=0.0, records=records,
             )  # fmt: skip
             checkpoint.save(folder, state)
             return

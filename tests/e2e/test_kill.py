@@ -123,12 +123,15 @@ def ordeal(
     until: Callable[..., Any],
     digits: Callable[..., list[str]],
 ) -> Iterator[Callable[..., Ordeal]]:
-    """Makes an Ordeal: (storage URL, seed) -> Ordeal, started."""
+    """Makes an Ordeal: (storage URL, seed, epochs of each budget) -> Ordeal."""
 
-    def make(url: str, seed: int) -> Ordeal:
+    def make(url: str, seed: int, budget: int = 12) -> Ordeal:
         # A rate that diverges would end trials early.
         study = digits(
-            repeats="1", space__lr__high="0.3", ensemble__members='[{ model = "proxy" }]'
+            repeats="1",
+            budget__epochs=str(budget),
+            space__lr__high="0.3",
+            ensemble__members='[{ model = "proxy" }]',
         )
         return Ordeal(make_tuneoff(url), read_ledger(url), until, study, seed)
 
@@ -220,7 +223,7 @@ def test_killed_outright(
 
 
 def test_asked_to_leave(sqlite_url: str, ordeal: Callable[..., Ordeal]) -> None:
-    run = ordeal(sqlite_url, seed=2)
+    run = ordeal(sqlite_url, seed=2, budget=36)  # not done before `tuneoff stop` is heard
     with Watch(run.ledger) as watch:
         run.start()
         run.some_way_on()

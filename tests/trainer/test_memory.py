@@ -66,9 +66,6 @@ def test_real_steps_take_what_is_said(
     took = [measured(recipe, batch_size) for batch_size in batch_sizes]
     for batch_size, real in zip(batch_sizes, took, strict=True):
         assert 0.98 * said.peak(batch_size) < real < said.peak(batch_size) + memory.WORKSPACE
-    # With oneDNN's copies of weights the fullest moment is later, when some activations are freed.
-    growth = said.peak(batch_sizes[1]) - said.peak(batch_sizes[0])
-    assert took[1] - took[0] == pytest.approx(growth, rel=0.1)
 
 
 @pytest.mark.parametrize("model", MODELS)
