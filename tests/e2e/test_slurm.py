@@ -39,13 +39,15 @@ def cluster(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def created(
+    request: pytest.FixtureRequest,
     postgres_url: str,
     make_tuneoff: Callable[..., Any],
     digits: Callable[..., list[str]],
 ) -> Any:
-    """``tuneoff`` on a database with a password, with a small study in it."""
+    """``tuneoff`` on a database with a password, with a small study in it; or with budgets of so
+    many epochs."""
     tuneoff = make_tuneoff(postgres_url.replace("postgres@", f"postgres:{PASSWORD}@"))
-    tuneoff("create", *digits(**ARMS))
+    tuneoff("create", *digits(**ARMS, budget__epochs=str(getattr(request, "param", 12))))
     return tuneoff
 
 
@@ -122,6 +124,7 @@ def test_a_study_survives_time_limits_and_preemption(
     assert ledger.attempts() == attempts
 
 
+@pytest.mark.parametrize("created", [60], indirect=True)  # not done before it is asked
 def test_ends_when_asked(
     created: Any,
     cluster: Any,

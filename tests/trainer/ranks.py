@@ -1,7 +1,8 @@
-"""A run that several processes share: started by torchrun in the tests of distributed training.
+"""Runs that several processes share: started by torchrun in the tests of distributed training.
 
-Argument: JSON with cache, folder, recipe, and the tick (counted from 1) at which a rank, by number,
-asks to stop or kills itself. Each rank writes what it saw to FOLDER/rank-N.json.
+Argument: JSON with the folder of decoded images, and a list of runs, each with its folder, its
+recipe, and the tick (counted from 1) at which a rank, by number, asks to stop or kills itself. Each
+rank writes what it saw of a run to FOLDER/rank-N.json.
 """
 
 from __future__ import annotations
@@ -10,39 +11,44 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from trainer.contract import HyperParams, Recipe, RunSeed
-from trainer.distributed import joined
+from trainer.distributed import Ranks, joined
 from trainer.errors import Interrupted
 from trainer.torch_trainer import TorchTrainer
 
 
 def main() -> None:
     asked = json.loads(sys.argv[1])
-    folder = Path(asked["folder"])
+    with joined("cpu") as ranks:
+        trainer = TorchTrainer("cpu", cache=Path(asked["cache"]), threads=1, ranks=ranks)
+        for run in asked["runs"]:
+            said = train(trainer, ranks, run)
+            Path(run["folder"], f"rank-{ranks.rank}.json").write_text(json.dumps(said))
+
+
+def train(trainer: TorchTrainer, ranks: Ranks, run: Mapping[str, Any]) -> dict[str, Any]:
     ticks = 0
 
-    with joined("cpu") as ranks:
+    def tick() -> bool:
+        nonlocal ticks
+        ticks += 1
+        if ticks == run["die"].get(str(ranks.rank)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return bool(ticks == run["stop"].get(str(ranks.rank)))
 
-        def tick() -> bool:
-            nonlocal ticks
-            ticks += 1
-            if ticks == asked["die"].get(str(ranks.rank)):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return bool(ticks == asked["stop"].get(str(ranks.rank)))
-
-        trainer = TorchTrainer("cpu", cache=Path(asked["cache"]), threads=1, ranks=ranks)
-        recipe = Recipe.from_dict(asked["recipe"])
-        records, stopped = [], None
-        try:
-            for record in trainer.train(recipe, HyperParams(), RunSeed(), folder, tick):
-                records.append(asdict(record))
-        except Interrupted as error:
-            stopped = error.epoch
-    said = {"records": records, "stopped": stopped, "world": ranks.world}
-    Path(folder, f"rank-{ranks.rank}.json").write_text(json.dumps(said))
+    recipe = Recipe.from_dict(run["recipe"])
+    records, stopped = [], None
+    try:
+        for record in trainer.train(recipe, HyperParams(), RunSeed(), Path(run["folder"]), tick):
+            records.append(asdict(record))
+    except Interrupted as error:
+        stopped = error.epoch
+    return {"records": records, "stopped": stopped, "world": ranks.world}
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def noise(tmp_path_factory: pytest.TempPathFactory, make_folder: Callable[..., P
     return make_folder(tmp_path_factory.mktemp("noise"), files)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def recipe(noise: Path) -> Recipe:
     """128 training images: 4 batches of 30, and one of 8."""
     return Recipe(
@@ -54,44 +55,94 @@ def recipe(noise: Path) -> Recipe:
     )
 
 
-Run = Callable[..., list[dict[str, Any]]]
+@dataclass(frozen=True)
+class Run:
+    """A run, and the tick at which a rank, by number, asks to stop or dies."""
+
+    folder: Path
+    recipe: Recipe
+    stop: Mapping[str, int] = field(default_factory=dict)
+    die: Mapping[str, int] = field(default_factory=dict)
+
+    def said(self, rank: int) -> dict[str, Any]:
+        """What a rank saw."""
+        found: dict[str, Any] = json.loads((self.folder / f"rank-{rank}.json").read_text())
+        return found
 
 
-@pytest.fixture
-def run(session_cache: Path) -> Run:
-    """run(ranks, folder, recipe, stop={}, die={}, code=0): what each rank saw."""
+Start = Callable[..., str]
 
-    def start(
-        ranks: int,
-        folder: Path,
-        recipe: Recipe,
-        stop: dict[str, int] | None = None,
-        die: dict[str, int] | None = None,
-        code: int = 0,
-    ) -> list[dict[str, Any]]:
-        folder.mkdir(exist_ok=True)
+
+@pytest.fixture(scope="module")
+def start(session_cache: Path) -> Start:
+    """start(ranks, runs, code=0): runs them one after the other; what was said on stderr."""
+
+    def begin(ranks: int, runs: Sequence[Run], code: int = 0) -> str:
+        for run in runs:
+            run.folder.mkdir(exist_ok=True)
         asked = {
             "cache": str(session_cache),
-            "folder": str(folder),
-            "recipe": recipe.to_dict(),
-            "stop": stop or {},
-            "die": die or {},
+            "runs": [
+                {
+                    "folder": str(run.folder),
+                    "recipe": run.recipe.to_dict(),
+                    "stop": run.stop,
+                    "die": run.die,
+                }
+                for run in runs
+            ],
         }
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         done = subprocess.run(
             [sys.executable, *(torchrun if ranks > 1 else []), str(SCRIPT), json.dumps(asked)],
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=280,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             check=False,
         )
         assert done.returncode == code, done.stderr[-4000:]
-        if code:
-            return [{"stderr": done.stderr}]
-        return [json.loads((folder / f"rank-{i}.json").read_text()) for i in range(ranks)]
+        return done.stderr
 
-    return start
+    return begin
+
+
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "one step": {"epochs": 1, "batch_size": 127},  # shares of 64 and 63
+    "plain": {},
+    "accumulation": {"accumulation": 3},
+    "options": {
+        "mixup": 0.2,
+        "cutmix": 1.0,
+        "label_smoothing": 0.1,
+        "ema": 0.9,
+        "clip": 1.0,
+        "crop_padding": 2,
+        "frozen_epochs": 1,
+        "nesterov": True,
+    },
+    # A last batch of one image, which is left out.
+    "dense": {"model": "proxy-dense", "batch_size": 127, "start_size": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def pairs(
+    start: Start, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, tuple[Run, Run]]:
+    """Each run in one process, and in two; "ignored" alone is stopped by a rank without a say."""
+    folder = tmp_path_factory.mktemp("pairs")
+    found = {
+        name: (
+            Run(folder / f"{name} 1", recipe.override(changes)),
+            Run(folder / f"{name} 2", recipe.override(changes)),
+        )
+        for name, changes in CHANGES.items()
+    }
+    ignored = Run(folder / "ignored", recipe, stop={"1": 3})
+    start(1, [alone for alone, _ in found.values()])
+    start(2, [*(both for _, both in found.values()), ignored])
+    return found | {"ignored": (found["plain"][0], ignored)}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -100,89 +151,60 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor.double() for name, tensor in found.model.items()}
 
 
-def timeless(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [record | {"seconds": 0, "replayed": False} for record in records]
+def timeless(said: dict[str, Any]) -> list[dict[str, Any]]:
+    return [record | {"seconds": 0, "replayed": False} for record in said["records"]]
 
 
-def test_one_step_is_that_of_one_process(run: Run, recipe: Recipe, tmp_path: Path) -> None:
-    one_step = replace(recipe, epochs=1, batch_size=127)  # shares of 64 and 63
-    alone, *_ = run(1, tmp_path / "one", one_step)
-    first, second = run(2, tmp_path / "two", one_step)
-    assert (alone["world"], first["world"], second["world"]) == (1, 2, 2)
-    assert timeless(first["records"]) == timeless(second["records"])
-    a, b = weights(tmp_path / "one"), weights(tmp_path / "two")
+def test_one_step_is_that_of_one_process(pairs: Mapping[str, tuple[Run, Run]]) -> None:
+    alone, both = pairs["one step"]
+    assert (alone.said(0)["world"], both.said(0)["world"], both.said(1)["world"]) == (1, 2, 2)
+    a, b = weights(alone.folder), weights(both.folder)
     assert a.keys() == b.keys()
     for name, tensor in a.items():
         assert torch.allclose(tensor, b[name], rtol=1e-4, atol=1e-5), name
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"accumulation": 3},
-        {
-            "mixup": 0.2,
-            "cutmix": 1.0,
-            "label_smoothing": 0.1,
-            "ema": 0.9,
-            "clip": 1.0,
-            "crop_padding": 2,
-            "frozen_epochs": 1,
-            "nesterov": True,
-        },
-        {"model": "proxy-dense", "batch_size": 127, "start_size": 8},  # a last batch of one: none
-    ],
-    ids=["plain", "accumulation", "options", "dense"],
-)
+@pytest.mark.parametrize("name", CHANGES)
 def test_two_processes_come_to_what_one_does(
-    run: Run, recipe: Recipe, tmp_path: Path, changes: dict[str, Any]
+    pairs: Mapping[str, tuple[Run, Run]], name: str
 ) -> None:
-    changed = replace(recipe, **changes)
-    alone, *_ = run(1, tmp_path / "one", changed)
-    both = run(2, tmp_path / "two", changed)
-    assert both[0]["records"] == both[1]["records"] or timeless(both[0]["records"]) == timeless(
-        both[1]["records"]
-    )
-    for mine, theirs in zip(alone["records"], both[0]["records"], strict=True):
+    alone, both = pairs[name]
+    assert timeless(both.said(0)) == timeless(both.said(1))
+    for mine, theirs in zip(alone.said(0)["records"], both.said(0)["records"], strict=True):
         assert theirs["train_loss"] == pytest.approx(mine["train_loss"], rel=5e-3)
         assert theirs["validation_loss"] == pytest.approx(mine["validation_loss"], rel=2e-2)
         assert theirs["lr"] == mine["lr"]
 
 
-def test_rank_0_decides_when_to_stop_and_the_run_goes_on_as_if_it_had_not(
-    run: Run, recipe: Recipe, tmp_path: Path
+def test_only_rank_0_decides_when_to_stop(pairs: Mapping[str, tuple[Run, Run]]) -> None:
+    assert timeless(pairs["ignored"][1].said(0)) == timeless(pairs["plain"][1].said(0))
+
+
+def test_stopped_or_killed_in_mid_epoch_it_goes_on_as_if_it_had_not(
+    start: Start, recipe: Recipe, pairs: Mapping[str, tuple[Run, Run]], tmp_path: Path
 ) -> None:
-    whole, _ = run(2, tmp_path / "whole", recipe)
-    ignored, _ = run(2, tmp_path / "ignored", recipe, stop={"1": 3})
-    assert timeless(ignored["records"]) == timeless(whole["records"])
-    # In the middle of the second epoch: 5 batches and a look at the end of the first.
-    first, second = run(2, tmp_path / "cut", recipe, stop={"0": 9})
-    assert (first["stopped"], second["stopped"]) == (1, 1)
-    again, _ = run(2, tmp_path / "cut", recipe)
-    assert [record["replayed"] for record in again["records"]] == [True, False, False]
-    assert timeless(again["records"]) == timeless(whole["records"])
-    a, b = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    # Five batches and a look at the end of the first epoch; then the third batch of the second.
+    stopped = Run(tmp_path / "stopped", recipe, stop={"0": 9})
+    start(2, [stopped])
+    assert [stopped.said(rank)["stopped"] for rank in (0, 1)] == [1, 1]
+    killed = [Run(tmp_path / f"killed {rank}", recipe, die={rank: 9}) for rank in ("0", "1")]
+    for run in killed:
+        assert "Signal 9 (SIGKILL)" in start(2, [run], code=1)
+    left = Run(tmp_path / "left", recipe)
+    shutil.copytree(stopped.folder, left.folder)
 
+    again = [Run(run.folder, recipe) for run in (stopped, *killed)]
+    start(2, again)
+    whole = pairs["plain"][1]
+    for run in again:
+        said = run.said(0)
+        assert [record["replayed"] for record in said["records"]] == [True, False, False]
+        assert timeless(said) == timeless(whole.said(0))
+        a, b = weights(whole.folder), weights(run.folder)
+        assert all(torch.equal(a[name], b[name]) for name in a)
 
-@pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_killed_rank_ends_the_run_which_then_goes_on(
-    run: Run, recipe: Recipe, tmp_path: Path, rank: str
-) -> None:
-    whole, _ = run(2, tmp_path / "whole", recipe)
-    (failed,) = run(2, tmp_path / "cut", recipe, die={rank: 9}, code=1)
-    assert "Signal 9 (SIGKILL)" in failed["stderr"]
-    again, _ = run(2, tmp_path / "cut", recipe)
-    assert again["records"][0]["replayed"]
-    assert timeless(again["records"]) == timeless(whole["records"])
-
-
-def test_one_process_goes_on_with_what_two_began(run: Run, recipe: Recipe, tmp_path: Path) -> None:
-    first, _ = run(2, tmp_path, recipe, stop={"0": 9})
-    assert first["stopped"] == 1
-    (rest,) = run(1, tmp_path, recipe)
-    assert [record["replayed"] for record in rest["records"]] == [True, False, False]
+    start(1, [left])  # one process goes on with what two began
+    assert [record["replayed"] for record in left.said(0)["records"]] == [True, False, False]
 
 
 def test_without_torchrun_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
