@@ -143,7 +143,8 @@ def train_exported(
         console.print("This is exactly what it was in the study.")
     elif expected is not None:
         console.print(
-            f"In the study it was {expected!r}: another device, thread count or version "
+            f"In the study it was {expected!r}: another device, number of threads or "
+            f"processes, or version "
             f"({', '.join(f'{k} {v}' for k, v in entry.environment.items())}).",
             soft_wrap=True,
         )
