@@ -385,7 +385,6 @@ def _newborn(order: Order) -> Generator[None, None, None]:
     try:
         log_file = os.open(order.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         null = os.open(os.devnull, os.O_RDONLY)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until Stop hears it
         for file, number in ((null, 0), (log_file, 1), (log_file, 2)):
             os.dup2(file, number)
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
@@ -431,6 +430,8 @@ def _say(**facts: Any) -> None:
 def main() -> NoReturn:
     """Be the nursery."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Workers inherit it, from their first moment until Stop hears the signal.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _rehearse()
     gc.freeze()
     children: set[int] = set()
