@@ -267,5 +267,7 @@ def command(
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
     show(console, rows, notes)
-    written = " ".join(["python benchmarks/trainer.py", *sys.argv[1:]])
+    # Where files lie on this machine is nobody's business.
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    written = " ".join(["python benchmarks/trainer.py", *words])
     keep(results, markdown(rows, notes, written))
