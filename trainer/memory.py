@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer import models
@@ -29,9 +28,6 @@ in layouts of its own, up to 40 MB seen. The like of a GPU's libraries is not me
 # A batch that is a large prime divides the size of a tensor that grows with the batch, and of no
 # other: one pass tells what is paid once from what is paid for each image.
 _BATCH = 8191
-
-# What autocast computes in bf16 of all that our models do.
-_IN_BF16 = (torch.conv2d, nn.functional.conv2d, nn.functional.linear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +83,10 @@ def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprin
     kept = (gradients, momentum, average)
     for part in (model.parameters(), model.buffers(), *kept, (images, labels)):
         held.add(part)
-    casts = _Casts() if recipe.precision == "bf16" else contextlib.nullcontext()
+    if recipe.precision == "bf16":
+        _compute_in_bf16(model)
     with held:
-        with casts:
-            outputs = model(images)
-        loss = nn.functional.cross_entropy(outputs.float(), labels)
+        loss = nn.functional.cross_entropy(model(images).float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
     return Footprint(_fullest(held.moments))
 
@@ -170,37 +165,23 @@ class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.each += each
 
 
-class _Casts(TorchFunctionMode):
-    """Does what autocast does, which leaves tensors without memory alone: weights are cast once,
-    and autograd keeps the casts."""
+def _compute_in_bf16(model: nn.Module) -> None:
+    """Makes the model do what autocast does, which leaves tensors without memory alone."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.forward = partial(_convolve, module)  # type: ignore[method-assign]
+        elif isinstance(module, nn.Linear):
+            module.forward = partial(_multiply, module)  # type: ignore[method-assign]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._weights: dict[Tensor, Tensor] = {}
 
-    def __exit__(self, *raised: Any) -> None:
-        self._weights.clear()
-        super().__exit__(*raised)  # type: ignore[no-untyped-call]
+def _convolve(module: nn.Conv2d, images: Tensor) -> Tensor:
+    bias = None if module.bias is None else module.bias.bfloat16()
+    return cast(Tensor, module._conv_forward(images.bfloat16(), module.weight.bfloat16(), bias))
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func in _IN_BF16:
-            args = tuple(self._cast(arg) for arg in args)
-        return func(*args, **(kwargs or {}))
 
-    def _cast(self, arg: Any) -> Any:
-        if not (isinstance(arg, Tensor) and arg.dtype == torch.float32):
-            return arg
-        if not isinstance(arg, nn.Parameter):
-            return arg.bfloat16()
-        if arg not in self._weights:
-            self._weights[arg] = arg.bfloat16()
-        return self._weights[arg]
+def _multiply(module: nn.Linear, features: Tensor) -> Tensor:
+    bias = None if module.bias is None else module.bias.bfloat16()
+    return nn.functional.linear(features.bfloat16(), module.weight.bfloat16(), bias)
 
 
 def _fullest(moments: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -56,12 +56,14 @@ def measured(recipe: Recipe, batch_size: int) -> int:
         ("proxy-dense", (16, 48)),
         pytest.param("resnet18", (64, 160), marks=pytest.mark.slow),
         pytest.param("densenet121", (8, 24), marks=pytest.mark.slow),
+        pytest.param("densenet121 again", (8, 24), marks=pytest.mark.slow),
     ],
 )
 def test_real_steps_take_what_is_said(
     model: str, precision: str, batch_sizes: tuple[int, int]
 ) -> None:
-    recipe = Recipe(model=model, precision=precision)
+    name, _, again = model.partition(" ")
+    recipe = Recipe(model=name, precision=precision, memory_efficient=bool(again))
     said = predicted(recipe)
     took = [measured(recipe, batch_size) for batch_size in batch_sizes]
     for batch_size, real in zip(batch_sizes, took, strict=True):
