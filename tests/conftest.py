@@ -17,14 +17,6 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several processes (``-n 3 --dist loadgroup``) take whole files, which share what their
-    fixtures made; but not the faults, which are the longest, and need little."""
-    for item in items:
-        if item.path.name != "test_faults.py":
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Keep the tests and their subprocesses to one thread each, without importing torch."""

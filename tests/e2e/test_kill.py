@@ -17,10 +17,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 PAUSING = "digits/bayes/0"
-TRIALS = {"digits/hand/0": 3, "digits/random/0": 4}  # of groups that pause no run
+LISTED, RANDOM = "digits/hand/0", "digits/random/0"
 TRIAL_EPOCHS = 3
 RUNG = 1  # where PAUSING pauses
-BUDGET = 12
+CONFIGS = 3
 PASSWORD = "open-sesame"
 
 
@@ -53,8 +53,11 @@ class Watch:
 class Ordeal:
     """``tuneoff run`` on a small study, again and again."""
 
-    def __init__(self, tuneoff: Any, ledger: Any, until: Any, study: list[str], seed: int) -> None:
+    def __init__(
+        self, tuneoff: Any, ledger: Any, until: Any, study: list[str], seed: int, budget: int
+    ) -> None:
         self.tuneoff = tuneoff
+        self.budget = budget
         self.ledger = ledger
         self.running: Any = None
         self._until = until
@@ -133,7 +136,7 @@ def ordeal(
             space__lr__high="0.3",
             ensemble__members='[{ model = "proxy" }]',
         )
-        return Ordeal(make_tuneoff(url), read_ledger(url), until, study, seed)
+        return Ordeal(make_tuneoff(url), read_ledger(url), until, study, seed, budget)
 
     return make
 
@@ -162,12 +165,12 @@ def check(ordeal: Ordeal) -> None:
     numbers = defaultdict(list)
     for trial in trials:
         numbers[trial["group"]].append(trial["number"])
-    assert set(numbers) == {PAUSING, *TRIALS, "digits/full", "digits/ensemble"}
+    assert set(numbers) == {PAUSING, LISTED, RANDOM, "digits/full", "digits/ensemble"}
     assert all(found == list(range(len(found))) for found in numbers.values())
     assert len(numbers["digits/ensemble"]) == 1
-    for group, count in TRIALS.items():
-        assert len(numbers[group]) == count
-    check_budgets(rows, trials)
+    assert len(numbers[LISTED]) == CONFIGS
+    assert len(numbers[RANDOM]) == ordeal.budget // TRIAL_EPOCHS
+    check_budgets(rows, trials, ordeal.budget)
 
 
 def check_end(trial: Mapping[str, Any], mine: list[Any]) -> None:
@@ -180,12 +183,12 @@ def check_end(trial: Mapping[str, Any], mine: list[Any]) -> None:
     assert all(reached(row) == row.until_epoch == RUNG for row in mine if row.end == "paused")
 
 
-def check_budgets(rows: list[Any], trials: list[Mapping[str, Any]]) -> None:
+def check_budgets(rows: list[Any], trials: list[Mapping[str, Any]], budget: int) -> None:
     """No budget is exceeded, and none left over that could have paid for a run."""
-    for group in (PAUSING, *TRIALS):
-        left = BUDGET - sum(row.epochs for row in rows if row.group == group)
+    for group in (PAUSING, LISTED, RANDOM):
+        left = budget - sum(row.epochs for row in rows if row.group == group)
         assert left >= 0
-        if group != "digits/hand/0":  # whose list ends before its budget does
+        if group != LISTED:  # whose list ends before its budget does
             assert left < TRIAL_EPOCHS
         if any(trial["group"] == group and trial["state"] == "PRUNED" for trial in trials):
             assert left < TRIAL_EPOCHS - RUNG
