@@ -139,9 +139,9 @@ class Stepper:
         parts = max(1, min(self._accumulation, whole // 2))  # batch normalisation needs two images
         bounds = [self._ranks.below(whole * i // parts) for i in range(parts + 1)]
         summed = torch.zeros((), dtype=torch.float64, device=images.device)
-        for start, end in pairwise(bounds):
+        for i, (start, end) in enumerate(pairwise(bounds), start=1):
             part = slice(start, end)
-            with self._ranks.only_at_the_end(self._forward, is_end=end == bounds[-1]):
+            with self._ranks.only_at_the_end(self._forward, is_end=i == parts):
                 with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bf16):
                     outputs = self._forward(images[part])
                 if end > start:
