@@ -563,14 +563,7 @@ def data() -> None:
 @data.command("prepare")
 @options.data_options
 @options.work_option
-def data_prepare(
-    name: str,
-    path: str | None,
-    corrupt: str,
-    duplicates: str,
-    image_size: int | None,
-    work: Path,
-) -> None:
+def data_prepare(name: str, path: str | None, work: Path, **others: Any) -> None:
     """Verify a dataset and decode it into one packed array, which all workers share.
 
     Without --path, Tiny ImageNet's official zip file is fetched into --work first. Broken off,
@@ -591,9 +584,8 @@ def data_prepare(
                 download.fetch(
                     download.TINY_IMAGENET_URL, fetched, download.TINY_IMAGENET_MD5, progress
                 )
-        path = str(fetched)
     clock = _Clock()
-    source = _source(name, path, corrupt, duplicates, image_size, work)
+    source = _source(work, name, path, **others)
     task = _check(work, clock)(Recipe(data=source))
     sizes = ", ".join(f"{n} {split}" for split, n in task.sizes.items())
     console.print(
@@ -616,22 +608,14 @@ def data_prepare(
 @options.data_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @options.work_option
-def data_info(
-    name: str,
-    path: str | None,
-    corrupt: str,
-    duplicates: str,
-    image_size: int | None,
-    as_json: bool,
-    work: Path,
-) -> None:
+def data_info(name: str, path: str | None, as_json: bool, work: Path, **others: Any) -> None:
     """What is in a dataset: classes, splits, duplicates, digest.
 
     \b
     Example:
       tuneoff data info digits
     """
-    task = _check(work)(Recipe(data=_source(name, path, corrupt, duplicates, image_size, work)))
+    task = _check(work)(Recipe(data=_source(work, name, path, **others)))
     found = task.duplicates
     facts: dict[str, Any] = {
         "name": name,
@@ -663,7 +647,6 @@ def doctor(storage: str, work: Path) -> int:
       tuneoff doctor --storage postgresql://me@db/tuneoff
     """
     from search.doctor import examine
-    from trainer.contract import DataSource
     from trainer.models import PRETRAINED, imagenet_problem
 
     trainer = _trainer(work)
@@ -768,18 +751,12 @@ def _fetched(work: Path) -> Path:
     return (work / "data" / "tiny-imagenet-200.zip").absolute()
 
 
-def _source(
-    name: str,
-    path: str | None,
-    corrupt: str,
-    duplicates: str,
-    image_size: int | None,
-    work: Path,
-) -> DataSource:
+def _source(work: Path, name: str, path: str | None, **others: Any) -> DataSource:
+    """The images that ``options.data_options`` name."""
     if path is None and name == "tiny-imagenet" and _fetched(work).exists():
         path = str(_fetched(work))
     try:
-        return DataSource(name, path, image_size, corrupt=corrupt, duplicates=duplicates)
+        return DataSource(name, path, **others)
     except ValueError as error:
         raise UserError(f"{error} (--path)" if "path" in str(error) else str(error)) from None
 

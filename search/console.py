@@ -144,7 +144,7 @@ def train_exported(
     elif expected is not None:
         console.print(
             f"In the study it was {expected!r}: another device, number of threads or "
-            f"processes, or version "
+            "processes, or version "
             f"({', '.join(f'{k} {v}' for k, v in entry.environment.items())}).",
             soft_wrap=True,
         )

@@ -109,10 +109,8 @@ def enqueue_members(study: Study) -> int:
     missing = _missing_members(study)
     best = best_configuration(study)
     for i in missing:
-        assert study.spec.promote is not None
-        assert study.spec.ensemble is not None
         assert best is not None
-        changes = study.spec.promote.changes() | study.spec.ensemble.members[i].changes()
+        changes = study.spec.member_changes()[i]
         note = {MEMBER: i, SEED: [study.spec.seed, MEMBER_RUN + i, 0], CHANGES: changes}
         _enqueue(study, study.ensemble, best, note)
     return len(missing)

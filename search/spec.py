@@ -298,11 +298,17 @@ class StudySpec(_Section):
         """What full training and each of the ensemble's members change, by section."""
         if self.promote is None:
             return {}
-        full = self.promote.changes()
-        members = self.ensemble.members if self.ensemble else ()
-        return {"promote": full} | {
-            f"ensemble.members.{i}": full | member.changes() for i, member in enumerate(members)
+        members = enumerate(self.member_changes())
+        return {"promote": self.promote.changes()} | {
+            f"ensemble.members.{i}": changes for i, changes in members
         }
+
+    def member_changes(self) -> tuple[dict[str, Any], ...]:
+        """What each of the ensemble's members changes of the trial's recipe."""
+        if self.promote is None or self.ensemble is None:
+            return ()
+        full = self.promote.changes()
+        return tuple(full | member.changes() for member in self.ensemble.members)
 
     def recipe(self) -> Recipe:
         """The short trial's recipe, before searched fields are filled in."""
@@ -316,8 +322,7 @@ class StudySpec(_Section):
 
     def member_recipes(self) -> tuple[Recipe, ...]:
         """The ensemble members' recipes; empty without an [ensemble] section."""
-        members = self.ensemble.members if self.ensemble else ()
-        return tuple(self.full_recipe().override(member.changes()) for member in members)
+        return tuple(self.recipe().override(changes) for changes in self.member_changes())
 
     def identity(self) -> dict[str, Any]:
         """What may not change once the study exists: all but where data lies and [workers]."""

@@ -7,13 +7,14 @@ schedule nor another trial needs another capture.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from trainer import optim
 from trainer.data.augment import Targets
 
 log = logging.getLogger(__name__)
@@ -147,8 +148,8 @@ def captured(
         for parameter in group["params"]:
             optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
     before = _snapshot(model, optimizer)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    _set_rates(optimizer, [_TRIAL_RATE] * len(rates))
+    rate = optimizer.param_groups[0]["lr"]  # one for all
+    optim.set_rate(optimizer, _TRIAL_RATE)
     try:
         found = Captured(backward, optimizer, images, targets, record)
         losses, moves = [], []
@@ -166,7 +167,7 @@ def captured(
         return None
     finally:
         _restore(before, model, optimizer)
-        _set_rates(optimizer, rates)
+        optim.set_rate(optimizer, rate)
         optimizer.zero_grad(set_to_none=True)
     if not abs(losses[0] - losses[1]) <= _TOLERANCE * abs(losses[0]):  # NaN too
         log.warning("steps are not captured: the loss would be %g, not %g", losses[1], losses[0])
@@ -176,11 +177,6 @@ def captured(
         log.warning("steps are not captured: the weights would miss theirs by %g", missed / wanted)
         return None
     return found
-
-
-def _set_rates(optimizer: torch.optim.SGD, rates: Sequence[float]) -> None:
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
 
 
 def _weights(optimizer: torch.optim.SGD) -> Tensor:

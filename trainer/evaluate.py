@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainer.contract import Scores
 from trainer.data import batches
 from trainer.data.batches import Resident
+from trainer.distributed import ALONE, Ranks
 
 # Large enough to keep a device busy, small enough for ResNet152 at 224 px beside its training.
 BATCH = 256
@@ -79,34 +80,27 @@ def score(
     bf16: bool,
     view: View = plain,
     between: Callable[[], object] = lambda: None,
+    ranks: Ranks = ALONE,
 ) -> Scores:
     """A model's logits on the images that ``chosen`` (shape (images,)) indexes.
 
     Args:
         between: called between batches.
+        ranks: each scores its share of the images, and learns of the others'.
     """
-    outputs, labels = logits(model, data, chosen, bf16, view, between)
-    return Scores(outputs.cpu().numpy(), labels.cpu().numpy())
-
-
-def logits(
-    model: nn.Module,
-    data: Resident,
-    chosen: NDArray[np.int64],
-    bf16: bool,
-    view: View = plain,
-    between: Callable[[], object] = lambda: None,
-) -> tuple[Tensor, Tensor]:
-    """As ``score``, on the device: float32 (images, classes) and int64 (images,)."""
+    own = chosen[ranks.part]
     outputs: list[Tensor] = []
     labels: list[Tensor] = []
-    for start in range(0, len(chosen), BATCH):
+    for start in range(0, len(own), BATCH):
         if outputs:
             between()
-        images, shown = batches.gather(data, chosen[start : start + BATCH])
+        images, shown = batches.gather(data, own[start : start + BATCH])
         outputs.append(forward(model, images, data.image_size, bf16, view))
         labels.append(shown)
-    return torch.cat(outputs), torch.cat(labels)
+    return Scores(
+        ranks.interleave(torch.cat(outputs), len(chosen)).cpu().numpy(),
+        ranks.interleave(torch.cat(labels), len(chosen)).cpu().numpy(),
+    )
 
 
 def cross_entropy(scores: Scores) -> float:

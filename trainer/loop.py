@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from trainer import checkpoint, evaluate, models, optim, seeding
 from trainer.checkpoint import Checkpoint
-from trainer.contract import EpochRecord, HyperParams, Recipe, RunSeed, Scores, Split, Tick
+from trainer.contract import EpochRecord, HyperParams, Recipe, RunSeed, Split, Tick
 from trainer.data import augment, batches
 from trainer.data.batches import Epoch, Resident
 from trainer.distributed import Ranks
@@ -102,7 +101,7 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
         return
 
     accumulation = max(accumulation, saved.accumulation if saved else 1)
-    device = job.data.device
+    device, bf16 = job.data.device, recipe.precision == "bf16"
     model = models.build(recipe, len(job.classes), seeding.torch_seed(seed, "init"), job.titles)
     blank = partial(batches.blank, job.data, recipe.batch_size)
     stepper = job.warm.stepper(model, recipe, params, accumulation, ranks, device, blank)
@@ -181,7 +180,9 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
                 raise Interrupted(len(records))
 
         # As a sign of life: the wish to stop is heard below.
-        scores = _validate(stepper.judged, job, tick)
+        scores = evaluate.score(
+            stepper.judged, job.data, job.splits["validation"], bf16, between=tick, ranks=ranks
+        )
         record = EpochRecord(
             epoch=epoch,
             train_loss=float(ranks.sum(loss_sum.clone())) / seen,
@@ -203,15 +204,3 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
         if stop:
             raise Interrupted(epoch)
         yield record
-
-
-def _validate(model: nn.Module, job: Job, tick: Tick) -> Scores:
-    """Each rank scores its share of the validation split, and learns of the others'."""
-    chosen = job.splits["validation"]
-    own = chosen[job.ranks.part]
-    bf16 = job.recipe.precision == "bf16"
-    outputs, labels = evaluate.logits(model, job.data, own, bf16, between=tick)
-    return Scores(
-        job.ranks.interleave(outputs, len(chosen)).cpu().numpy(),
-        job.ranks.interleave(labels, len(chosen)).cpu().numpy(),
-    )

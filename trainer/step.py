@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from trainer import capture, models
+from trainer import capture, models, optim
 from trainer.capture import Recorder
 from trainer.checkpoint import Checkpoint
 from trainer.contract import Recipe
@@ -111,8 +111,7 @@ class Stepper:
         Returns:
             The loss of the share, summed over its images; float64 of shape (), on the device.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        optim.set_rate(self.optimizer, rate)
         if self._captured and not self._is_frozen and self._captured.takes(images, targets):
             loss = self._captured.replay(images, targets)
         else:

@@ -195,7 +195,9 @@ class TorchTrainer:
                 f"memory of {self._device}; {self._advice(recipe, prepared)}"
             ) from error
 
-    def largest_batch(self, recipe: Recipe, classes: int, height: int, width: int) -> int:
+    def largest_batch(
+        self, recipe: Recipe, classes: int, height: int, width: int, kept: int | None = None
+    ) -> int:
         """The largest ``batch_size`` that fits into the memory that is free now; 0 if none does.
 
         Args:
@@ -203,9 +205,10 @@ class TorchTrainer:
             classes: outputs of the model.
             height: of the images that the model sees, in pixels.
             width: likewise.
+            kept: see ``memory.free_bytes``.
         """
         traced = memory.footprint(self.resolve(recipe), classes, height, width)
-        return traced.largest_batch(memory.free_bytes(self._device))
+        return traced.largest_batch(memory.free_bytes(self._device, kept))
 
     def newest(self, checkpoints: Path) -> Path | None:
         """The newest checkpoint's file; see ``contract.Trainer.newest``."""
@@ -271,11 +274,10 @@ class TorchTrainer:
     def _advice(self, recipe: Recipe, prepared: Prepared) -> str:
         """How to make a recipe fit that did not."""
         data = prepared.data
-        size = _input_size(recipe, data)
-        traced = memory.footprint(self.resolve(recipe), len(prepared.task.classes), *size)
-        kept = data.images.nbytes if data.images.device == data.device else 0
-        free = memory.free_bytes(self._device, kept + data.labels.nbytes)
-        largest = traced.largest_batch(free)
+        tensors = (data.images, data.labels)
+        kept = sum(tensor.nbytes for tensor in tensors if tensor.device == data.device)
+        classes = len(prepared.task.classes)
+        largest = self.largest_batch(recipe, classes, *_input_size(recipe, data), kept)
         if largest >= recipe.batch_size:
             # Others took or freed memory in between, or a library wanted more than we allow for.
             return "use smaller batches, set halve_on_oom = true, or give it more of the device"

@@ -27,7 +27,7 @@ class Warm:
             record: how steps are captured; None if they are not.
         """
         self._record = record
-        self._kept: tuple[tuple[Recipe, int, torch.Size], Stepper] | None = None
+        self._kept: tuple[tuple[Recipe, int, torch.Size | None], Stepper] | None = None
 
     def stepper(
         self,
@@ -50,34 +50,23 @@ class Warm:
             device: to train on.
             blank: makes images of the shape of a whole batch, on the device.
         """
-        if self._record is None or ranks.world > 1:
-            return _new(model, recipe, params, accumulation, ranks, device)
-        images = blank()
-        kind = (_kind(recipe, params), accumulation, images.shape)
         kept, self._kept = self._kept, None  # two models may not fit on the device together
+        record = self._record if ranks.world == 1 else None
+        images = None if record is None else blank()
+        kind = (_kind(recipe, params), accumulation, images.shape if images is not None else None)
         if kept and kept[0] == kind and _same_shapes(kept[1].model, model):
             kept[1].begin(model, optim.sgd(model, recipe, params))
             self._kept = kept
             return kept[1]
         del kept
-        stepper = _new(model, recipe, params, accumulation, ranks, device)
-        stepper.freeze(False)
-        stepper.capture(images, augment.example(images, recipe), self._record)
-        self._kept = (kind, stepper)
+        model = ranks.prepare(model, device)
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        stepper = Stepper(model, optim.sgd(model, recipe, params), recipe, accumulation, ranks)
+        if record is not None and images is not None:
+            stepper.freeze(False)
+            stepper.capture(images, augment.example(images, recipe), record)
+            self._kept = (kind, stepper)
         return stepper
-
-
-def _new(
-    model: nn.Module,
-    recipe: Recipe,
-    params: HyperParams,
-    accumulation: int,
-    ranks: Ranks,
-    device: torch.device,
-) -> Stepper:
-    model = ranks.prepare(model, device)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Stepper(model, optim.sgd(model, recipe, params), recipe, accumulation, ranks)
 
 
 def _kind(recipe: Recipe, params: HyperParams) -> Recipe:

@@ -118,9 +118,10 @@ def training_batches(
         Normalised float32 images of shape (batch, 3, height, width) in channels_last memory
         format, and int64 labels of shape (batch,).
     """
-    for number in range(start, count(len(epoch.order), batch_size)):
+    images_in_all = len(epoch.order)
+    for number in range(start, count(images_in_all, batch_size)):
         part = slice(number * batch_size, (number + 1) * batch_size)
-        chosen, mirrored = np.arange(len(epoch.order))[part], 0
+        chosen, mirrored = np.arange(part.start, min(part.stop, images_in_all)), 0
         if epoch.flips is not None:
             # Mirrored images first, so that one flip of a slice mirrors them all. The order
             # within a batch changes nothing.

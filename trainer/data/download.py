@@ -196,12 +196,10 @@ def _persist(transfer: _Transfer, pauses: Sequence[float]) -> None:
 
 
 def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    if path.exists():
-        with path.open("rb") as file:
-            while piece := file.read(2**20):
-                digest.update(piece)
-    return digest.hexdigest()
+    if not path.exists():
+        return hashlib.md5(usedforsecurity=False).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _reason(error: Exception) -> str:
