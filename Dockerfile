@@ -13,6 +13,7 @@ COPY constraints.txt pyproject.toml ./
 ARG EXTRAS="--extra postgres --extra jpeg"
 RUN uv pip install --system --no-cache --compile-bytecode -c constraints.txt -r pyproject.toml ${EXTRAS}
 COPY README.md ./
+COPY tuneoff tuneoff
 COPY search search
 COPY trainer trainer
 RUN uv pip install --system --no-cache --compile-bytecode --no-deps .

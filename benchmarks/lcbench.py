@@ -37,13 +37,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from virtual import simulate
 
-from search.policies.base import Policy
-from search.policies.curve_gp import CurveGP
-from search.policies.pruning import Pruning
-from search.policies.sampled import QuasiRandom, Sampled
-from search.space import SearchSpace
-from search.spec import ArmSpec
-from trainer.contract import HyperParams, Recipe
+from tuneoff.search.policies.base import Policy
+from tuneoff.search.policies.curve_gp import CurveGP
+from tuneoff.search.policies.pruning import Pruning
+from tuneoff.search.policies.sampled import QuasiRandom, Sampled
+from tuneoff.search.spec.file import ArmSpec
+from tuneoff.search.spec.space import SearchSpace
+from tuneoff.trainer.recipe import HyperParams, Recipe
 
 SAMPLERS = ("gp", "tpe", "random", "quasi-random", "curve-gp")
 PRUNERS = ("median", "hyperband", "successive-halving")

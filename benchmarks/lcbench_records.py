@@ -54,14 +54,14 @@ def make_record(cell: Cell, simulation: Simulation, reference: Reference) -> dic
         found = (epochs for epochs, final in trace if final <= error + ROUNDING)
         return next((epochs / HORIZON for epochs in found), None)
 
-    def standing(epochs: int) -> float:
+    def read_state(epochs: int) -> float:
         return [final for since, final in trace if since <= epochs][-1]
 
     marks = [mark for mark in MARKS if mark <= cell.equivalents]
     return {
         **asdict(cell),
         "horizon": HORIZON,
-        "regret": {str(mark): reference.regret(standing(mark * HORIZON)) for mark in marks},
+        "regret": {str(mark): reference.regret(read_state(mark * HORIZON)) for mark in marks},
         "to_hand": first(reference.hand),
         "to_grid": first(reference.grid),
         "epochs": len(simulation.steps),

@@ -11,7 +11,7 @@ from typing import Any
 from plotly import graph_objects as go
 from plotly.colors import hex_to_rgb
 
-from search.figures import arm_colours
+from tuneoff.search.report.figures import arm_colours
 
 Record = Mapping[str, Any]
 
@@ -22,13 +22,13 @@ POINTS = 260  # of a drawn curve
 
 def tables(records: Sequence[Record], policies: Sequence[str]) -> str:
     """Records of one space, worker count and budget, in Markdown; the first policy is ours."""
-    groups = {policy: [r for r in records if r["policy"] == policy] for policy in policies}
-    groups = {policy: group for policy, group in groups.items() if group}
-    parts = [_title(records), _summary(groups)]
-    if len(groups) > 1:
+    searches = {policy: [r for r in records if r["policy"] == policy] for policy in policies}
+    searches = {policy: search for policy, search in searches.items() if search}
+    parts = [_title(records), _summary(searches)]
+    if len(searches) > 1:
         parts += [
-            f"Wins/ties/losses of {next(iter(groups))} in pairs, at each mark:",
-            _wins(groups),
+            f"Wins/ties/losses of {next(iter(searches))} in pairs, at each mark:",
+            _wins(searches),
         ]
     return "\n\n".join(parts)
 
@@ -39,19 +39,19 @@ def figure(records: Sequence[Record], policies: Sequence[str]) -> go.Figure:
     drawn.update_xaxes(title_text=f"full-run equivalents spent (x {records[0]['horizon']} epochs)")
     drawn.update_yaxes(title_text="mean normalised regret", type="log", exponentformat="power")
     for policy, colour in arm_colours(policies).items():
-        group = [record for record in records if record["policy"] == policy]
-        if not group:
+        search = [record for record in records if record["policy"] == policy]
+        if not search:
             continue
-        horizon, last = group[0]["horizon"], group[0]["equivalents"] * group[0]["horizon"]
+        horizon, last = search[0]["horizon"], search[0]["equivalents"] * search[0]["horizon"]
         # Whole ticks of the clock: within one, runs of equal depth come in one after another.
-        workers = group[0]["workers"]
+        workers = search[0]["workers"]
         step = workers * max(1, last // POINTS // workers)
         grid = range(step, last + 1, step)
         x = [epochs / horizon for epochs in grid]
-        values = [[_regret(record, epochs) for record in group] for epochs in grid]
+        values = [[_regret(record, epochs) for record in search] for epochs in grid]
         means = [fmean(row) for row in values]
         errors = [_standard_error(row) for row in values]
-        if len(group) > 1:
+        if len(search) > 1:
             low = [_shown(m - e) for m, e in zip(means, errors, strict=True)]
             high = [_shown(m + e) for m, e in zip(means, errors, strict=True)]
             drawn.add_scatter(
@@ -68,7 +68,7 @@ def figure(records: Sequence[Record], policies: Sequence[str]) -> go.Figure:
             x=x,
             y=[_shown(mean) for mean in means],
             mode="lines",
-            name=f"{policy} (n = {len(group)})",
+            name=f"{policy} (n = {len(search)})",
             legendgroup=policy,
             line={"color": colour, "width": 2.5},
         )
@@ -86,29 +86,29 @@ def _title(records: Sequence[Record]) -> str:
     )
 
 
-def _summary(groups: Mapping[str, Sequence[Record]]) -> str:
-    marks = _marks(groups)
+def _summary(searches: Mapping[str, Sequence[Record]]) -> str:
+    marks = _marks(searches)
     rows = []
-    for policy, group in groups.items():
-        row = [policy, str(len(group))]
+    for policy, search in searches.items():
+        row = [policy, str(len(search))]
         for mark in marks:
-            values = [record["regret"][mark] for record in group]
+            values = [record["regret"][mark] for record in search]
             row.append(f"{fmean(values):.3f} ± {_standard_error(values):.3f}")
-        row += [_median_to(group, "to_hand"), _median_to(group, "to_grid")]
-        asked = sum(record["suggestions"] for record in group)
-        row.append(f"{sum(record['seconds'] for record in group) / asked:.3g}")
+        row += [_median_to(search, "to_hand"), _median_to(search, "to_grid")]
+        asked = sum(record["suggestions"] for record in search)
+        row.append(f"{sum(record['seconds'] for record in search) / asked:.3g}")
         rows.append(row)
     ends = ["to hand (median)", "to grid (median)", "s a suggestion"]
     return _markdown(["policy", "n", *marks, *ends], rows)
 
 
-def _wins(groups: Mapping[str, Sequence[Record]]) -> str:
-    marks = _marks(groups)
-    ours, *others = groups
-    mine = {_pair(record): record["regret"] for record in groups[ours]}
+def _wins(searches: Mapping[str, Sequence[Record]]) -> str:
+    marks = _marks(searches)
+    ours, *others = searches
+    mine = {_pair(record): record["regret"] for record in searches[ours]}
     rows = []
     for other in others:
-        theirs = {_pair(record): record["regret"] for record in groups[other]}
+        theirs = {_pair(record): record["regret"] for record in searches[other]}
         pairs = [(mine[pair], theirs[pair]) for pair in mine.keys() & theirs.keys()]
         row = [other, str(len(pairs))]
         for mark in marks:
@@ -123,13 +123,13 @@ def _pair(record: Record) -> tuple[str, int]:
     return record["dataset"], record["repeat"]
 
 
-def _marks(groups: Mapping[str, Sequence[Record]]) -> list[str]:
-    return sorted(next(iter(groups.values()))[0]["regret"], key=int)
+def _marks(searches: Mapping[str, Sequence[Record]]) -> list[str]:
+    return sorted(next(iter(searches.values()))[0]["regret"], key=int)
 
 
-def _median_to(group: Sequence[Record], name: str) -> str:
-    value = median(math.inf if record[name] is None else record[name] for record in group)
-    return f"{value:.1f}" if math.isfinite(value) else f"> {group[0]['equivalents']}"
+def _median_to(search: Sequence[Record], name: str) -> str:
+    value = median(math.inf if record[name] is None else record[name] for record in search)
+    return f"{value:.1f}" if math.isfinite(value) else f"> {search[0]['equivalents']}"
 
 
 def _regret(record: Record, epochs: int) -> float:

@@ -29,12 +29,13 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import create_trial
 
-from search.attempts import Worker, attempts_table
-from search.spec import StudySpec
-from search.storage import open_database
-from search.study import Study, create_study, open_study
-from search.worker import work
-from trainer.contract import EpochRecord, HyperParams, Recipe, RunSeed, Task, Tick
+from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.store.attempts import Worker, attempts_table
+from tuneoff.search.store.database import open_database
+from tuneoff.search.study.study import Study, create_study, open_study
+from tuneoff.search.work.worker import work
+from tuneoff.trainer.contract import EpochRecord, RunSeed, Task, Tick
+from tuneoff.trainer.recipe import HyperParams, Recipe
 
 EPOCHS = 9
 SPACE = {
@@ -235,7 +236,7 @@ def _fill_attempts(study: Study, size: int) -> None:
     with study.database.engine.begin() as connection:
         there = connection.scalar(sa.select(sa.func.count()).select_from(attempts_table)) or 0
         rows = [
-            {"group": GROUP, "trial": i, "number": 0, "token": f"{i:032d}", "worker": "w"}
+            {"search": GROUP, "trial": i, "number": 0, "token": f"{i:032d}", "worker": "w"}
             | {"process": "", "device": "cpu", "started": float(i), "progressed": float(i)}
             | {"ended": float(i), "end": "finished", "from_epoch": 0, "until_epoch": EPOCHS}
             | {"epochs": EPOCHS, "seconds": 1.0}

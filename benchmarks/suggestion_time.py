@@ -24,11 +24,11 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial, create_trial
 from threadpoolctl import threadpool_limits
 
-from search.policies.base import History
-from search.policies.curve_gp import CurveGP, CurveGPSampler
-from search.policies.curve_gp.policy import DOUBT, WHY
-from search.space import SearchSpace
-from trainer.contract import HyperParams, Recipe
+from tuneoff.search.policies.base import History
+from tuneoff.search.policies.curve_gp import CurveGP, CurveGPSampler
+from tuneoff.search.policies.curve_gp.policy import DOUBT, WHY
+from tuneoff.search.spec.space import SearchSpace
+from tuneoff.trainer.recipe import HyperParams, Recipe
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-4, 1.0, log=True),

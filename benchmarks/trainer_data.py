@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trainer.contract import DataSource
-from trainer.data.files import Files, open_files
-from trainer.errors import DataError
+from tuneoff.trainer.data.files import Files, open_files
+from tuneoff.trainer.errors import DataError
+from tuneoff.trainer.recipe import DataSource
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tiny-imagenet-20.zip"
 SIDE = 64

@@ -27,10 +27,11 @@ from trainer_data import Pictures, repeated, write_folder
 from trainer_table import Row, not_measured
 from trainer_usual import Usual, loaders
 
-from trainer import models
-from trainer.contract import DataSource, HyperParams, Recipe, RunSeed
-from trainer.errors import Interrupted, TrainerError
-from trainer.torch_trainer import TorchTrainer
+from tuneoff.trainer import models
+from tuneoff.trainer.contract import RunSeed
+from tuneoff.trainer.errors import Interrupted, TrainerError
+from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
+from tuneoff.trainer.torch_trainer import TorchTrainer
 
 VALIDATION = 0.05
 PATIENCE = 600.0  # seconds for all processes to come to their first step

@@ -15,13 +15,14 @@ import optuna
 import torch
 from trainer_table import Row
 
-from search.attempts import Worker
-from search.spec import StudySpec
-from search.storage import open_database
-from search.study import create_study
-from search.worker import work
-from trainer.contract import DataSource, EpochRecord, HyperParams, Recipe, RunSeed, Tick
-from trainer.torch_trainer import TorchTrainer
+from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.store.attempts import Worker
+from tuneoff.search.store.database import open_database
+from tuneoff.search.study.study import create_study
+from tuneoff.search.work.worker import work
+from tuneoff.trainer.contract import EpochRecord, RunSeed, Tick
+from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
+from tuneoff.trainer.torch_trainer import TorchTrainer
 
 TRIALS, EPOCHS = 5, 1
 

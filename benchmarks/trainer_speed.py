@@ -34,11 +34,12 @@ from trainer_table import (
 )
 from trainer_usual import Usual, loaders, pack
 
-from trainer import seeding
-from trainer.contract import DataSource, HyperParams, Recipe, RunSeed
-from trainer.data import batches, datasets
-from trainer.errors import TrainerError
-from trainer.torch_trainer import TorchTrainer
+from tuneoff.trainer import seeding
+from tuneoff.trainer.contract import RunSeed
+from tuneoff.trainer.data import batches, datasets
+from tuneoff.trainer.errors import TrainerError
+from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
+from tuneoff.trainer.torch_trainer import TorchTrainer
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from trainer import models
-from trainer.contract import HyperParams, Recipe
+from tuneoff.trainer import models
+from tuneoff.trainer.recipe import HyperParams, Recipe
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

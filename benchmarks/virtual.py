@@ -17,9 +17,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from search.attempts import Attempt
-from search.claim import Standing, last_epoch
-from search.policies.base import Decision, NewTrial, Policy
+from tuneoff.search.policies.base import Decision, NewTrial, Policy
+from tuneoff.search.store.attempts import Attempt
+from tuneoff.search.study.state import SearchState, last_epoch
 
 Curve = Callable[[Mapping[str, Any]], Sequence[float]]
 
@@ -98,13 +98,13 @@ def simulate(
     owned: dict[int, int] = {}  # worker -> index of its attempt
     order = 0
 
-    def standing() -> Standing:
+    def read_state() -> SearchState:
         trials = storage.get_all_trials(study._study_id, deepcopy=False)
-        return Standing.of(trials, sorted(rows, key=lambda row: row.number))
+        return SearchState.of(trials, sorted(rows, key=lambda row: row.number))
 
     def seat(worker: int, now: int) -> bool:
         nonlocal seconds, suggestions, order
-        stand = standing()
+        stand = read_state()
         history = stand.history(study, horizon, budget)
         begun = time.perf_counter()
         job = policy.next(history) if history.remaining > 0 else None
@@ -130,7 +130,7 @@ def simulate(
         owned[worker] = len(rows)
         before = stand.attempts.get(number, [])
         row = Attempt(
-            group="virtual", trial=number, number=len(before), token=f"{len(rows)}",
+            search="virtual", trial=number, number=len(before), token=f"{len(rows)}",
             worker=f"{worker}", process="", device="cpu", started=float(now),
             progressed=float(now), ended=None, end=None, reason=None, from_epoch=start,
             until_epoch=job.until_epoch, epochs=0, seconds=0.0, idle=0.0,
@@ -156,7 +156,7 @@ def simulate(
             storage.set_trial_state_values(row.trial, TrialState.COMPLETE, [error])
             end = "finished"
         else:
-            stand = standing()
+            stand = read_state()
             trial = stand.trials[row.trial]
             begun = time.perf_counter()
             decision = policy.after(stand.history(study, horizon, budget), trial)
@@ -185,7 +185,7 @@ def simulate(
             _, _, worker = heapq.heappop(clock)
             finish_epoch(worker, now)
 
-    stand = standing()
+    stand = read_state()
     states: dict[str, int] = {}
     for trial in stand.trials:
         name = "paused" if trial in stand.paused else trial.state.name.lower()

@@ -1,5 +1,1 @@
-"""Decide what to train next, where, and what was learnt."""
-
-from importlib.metadata import version
-
-__version__ = version("tuneoff")
+"""Decide what to train next, where, and what was learnt; imported as ``tuneoff.search``."""

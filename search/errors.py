@@ -1,7 +1,7 @@
 """What can go wrong in searching, as one small tree.
 
 * SearchError: exit code 1
-    * UserError: bad input, exit code 2; the message says what is wrong and how to mend it
+    * UserError: bad input, exit code 2; the message says what is wrong and how to fix it
         * SpecError: the study file
         * StorageError: the database cannot be reached or holds something else
         * StudyError: no such study, or one that does not match
@@ -20,7 +20,7 @@ class SearchError(Exception):
 
 
 class UserError(SearchError):
-    """Bad input: one line that names the thing and the mend."""
+    """Bad input: one line that names the thing and the fix."""
 
 
 class SpecError(UserError):

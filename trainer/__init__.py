@@ -1,1 +1,1 @@
-"""Turn a recipe and hyperparameters into a trained model; knows nothing of searching."""
+"""Turn a recipe and hyperparameters into a trained model; imported as ``tuneoff.trainer``."""

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from trainer import optim
-from trainer.data.augment import Targets
+from tuneoff.trainer import optim
+from tuneoff.trainer.data.augment import Targets
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from trainer.errors import CheckpointError
+from tuneoff.trainer.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 
@@ -173,4 +173,4 @@ def _cannot_write(folder: Path, error: OSError) -> str:
     onward = f"start again: the run goes on from epoch {done + 1}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space for a checkpoint in {folder}; free some and {onward}"
-    return f"a checkpoint cannot be written to {folder} ({error.strerror}); mend that and {onward}"
+    return f"a checkpoint cannot be written to {folder} ({error.strerror}); fix that and {onward}"

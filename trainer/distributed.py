@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trainer.errors import TrainerError
+from tuneoff.trainer.errors import TrainerError
 
 # A rank that waits longer for another takes it for dead. Above the time of a checkpoint's write.
 PATIENCE = timedelta(minutes=10)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.contract import COMBINATIONS, Scores
+from tuneoff.trainer.contract import Scores
+from tuneoff.trainer.recipe import COMBINATIONS
 
 Float = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 class TrainerError(Exception):
     """Base of every error that the trainer raises on purpose.
 
-    The message is one line: it names the thing that is wrong and how to mend it.
+    The message is one line: it names the thing that is wrong and how to fix it.
     """
 
 

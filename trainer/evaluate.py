@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.contract import Scores
-from trainer.data import batches
-from trainer.data.batches import Resident
-from trainer.distributed import ALONE, Ranks
+from tuneoff.trainer.contract import Scores
+from tuneoff.trainer.data import batches
+from tuneoff.trainer.data.batches import Resident
+from tuneoff.trainer.distributed import ALONE, Ranks
 
 # Large enough to keep a device busy, small enough for ResNet152 at 224 px beside its training.
 BATCH = 256

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer import checkpoint, evaluate, models, optim, seeding
-from trainer.checkpoint import Checkpoint
-from trainer.contract import EpochRecord, HyperParams, Recipe, RunSeed, Split, Tick
-from trainer.data import augment, batches
-from trainer.data.batches import Epoch, Resident
-from trainer.distributed import Ranks
-from trainer.errors import Diverged, Interrupted
-from trainer.warm import Warm
+from tuneoff.trainer import checkpoint, evaluate, models, optim, seeding
+from tuneoff.trainer.checkpoint import Checkpoint
+from tuneoff.trainer.contract import EpochRecord, RunSeed, Split, Tick
+from tuneoff.trainer.data import augment, batches
+from tuneoff.trainer.data.batches import Epoch, Resident
+from tuneoff.trainer.distributed import Ranks
+from tuneoff.trainer.errors import Diverged, Interrupted
+from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.step_cache import Warm
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainer import models
-from trainer.contract import Recipe
+from tuneoff.trainer import models
+from tuneoff.trainer.recipe import Recipe
 
 USABLE = 0.9
 """Share of the free memory that a step may fill. The rest is for the allocator's rounding and gaps,

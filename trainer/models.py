@@ -15,8 +15,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from trainer.contract import Recipe
-from trainer.errors import ModelError
+from tuneoff.trainer.errors import ModelError
+from tuneoff.trainer.recipe import Recipe
 
 # By what a recipe calls them. The paper's (2017) are V1; torchvision's DEFAULT is V2 where it has
 # them.

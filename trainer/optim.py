@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer import models
-from trainer.contract import HyperParams, Recipe
+from tuneoff.trainer import models
+from tuneoff.trainer.recipe import HyperParams, Recipe
 
 # A validation error must fall by more than this to count as better (torch's own threshold).
 LEAST_IMPROVEMENT = 1e-4

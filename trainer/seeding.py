@@ -8,7 +8,7 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.contract import RunSeed
+from tuneoff.trainer.contract import RunSeed
 
 
 def words(count: int, *parts: int | str) -> NDArray[np.uint64]:

@@ -10,12 +10,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from trainer import capture, models, optim
-from trainer.capture import Recorder
-from trainer.checkpoint import Checkpoint
-from trainer.contract import Recipe
-from trainer.data.augment import Targets
-from trainer.distributed import Ranks
+from tuneoff.trainer import capture, models, optim
+from tuneoff.trainer.capture import Recorder
+from tuneoff.trainer.checkpoint import Checkpoint
+from tuneoff.trainer.data.augment import Targets
+from tuneoff.trainer.distributed import Ranks
+from tuneoff.trainer.recipe import Recipe
 
 
 class Stepper:

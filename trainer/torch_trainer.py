@@ -14,27 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from trainer import checkpoint, ensemble, evaluate, loop, memory, models
-from trainer.capture import Recorder, cuda_graph
-from trainer.checkpoint import Checkpoint
-from trainer.contract import (
-    DataSource,
-    EpochRecord,
-    HyperParams,
-    Predictions,
-    Recipe,
-    RunSeed,
-    Scores,
-    Split,
-    Task,
-    Tick,
-)
-from trainer.data import batches, datasets, decode
-from trainer.data.batches import Resident
-from trainer.data.datasets import Progress
-from trainer.distributed import ALONE, Ranks
-from trainer.errors import CheckpointError, DataError, ModelError, TrainerError
-from trainer.warm import Warm
+from tuneoff.trainer import checkpoint, ensemble, evaluate, loop, memory, models
+from tuneoff.trainer.capture import Recorder, cuda_graph
+from tuneoff.trainer.checkpoint import Checkpoint
+from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
+from tuneoff.trainer.data import batches, datasets, decode
+from tuneoff.trainer.data.batches import Resident
+from tuneoff.trainer.data.datasets import Progress
+from tuneoff.trainer.distributed import ALONE, Ranks
+from tuneoff.trainer.errors import CheckpointError, DataError, ModelError, TrainerError
+from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
+from tuneoff.trainer.step_cache import Warm
 
 # Of a GPU's free memory, for images that stay there; the rest is for training.
 _DATA_SHARE = 0.5

@@ -13,7 +13,7 @@ from optuna.pruners import (
 )
 from optuna.trial import FrozenTrial
 
-from search.policies.base import Decision, History
+from tuneoff.search.policies.base import Decision, History
 
 
 @dataclass(frozen=True)

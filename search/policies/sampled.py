@@ -10,10 +10,10 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from search.policies.base import Decision, History, NewTrial
-from search.policies.pruning import Pruning
-from search.policies.sobol import sobol_point
-from search.space import SearchSpace
+from tuneoff.search.policies.base import Decision, History, NewTrial
+from tuneoff.search.policies.pruning import Pruning
+from tuneoff.search.policies.sobol import sobol_point
+from tuneoff.search.spec.space import SearchSpace
 
 
 @dataclass(frozen=True)

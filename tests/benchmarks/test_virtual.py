@@ -13,11 +13,11 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 
-from search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
-from search.policies.pruning import Pruning
-from search.policies.sampled import Sampled
-from search.space import SearchSpace
-from trainer.contract import HyperParams, Recipe
+from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
+from tuneoff.search.policies.pruning import Pruning
+from tuneoff.search.policies.sampled import Sampled
+from tuneoff.search.spec.space import SearchSpace
+from tuneoff.trainer.recipe import HyperParams, Recipe
 
 HORIZON = 9
 SPACE = SearchSpace(

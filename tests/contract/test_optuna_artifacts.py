@@ -1,4 +1,4 @@
-"""Facts about Optuna's artifact stores that ``search.artifacts`` relies on."""
+"""Facts about Optuna's artifact stores that ``tuneoff.search.store.artifacts`` relies on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts about optuna-dashboard that ``search.report`` and ``tuneoff dashboard`` rely on."""
+"""Facts about optuna-dashboard that the report and ``tuneoff dashboard`` rely on."""
 
 from __future__ import annotations
 

@@ -38,15 +38,15 @@ def trials(count: int, state: TrialState, seed: int = 0) -> list[FrozenTrial]:
     return made
 
 
-def mirror(sampler: BaseSampler, *groups: list[FrozenTrial]) -> Study:
+def mirror(sampler: BaseSampler, *searches: list[FrozenTrial]) -> Study:
     study = optuna.create_study(study_name="NAME/arm/0", sampler=sampler)
-    for group in groups:
-        study.add_trials(group)
+    for search in searches:
+        study.add_trials(search)
     return study
 
 
-def suggestion(sampler: BaseSampler, *groups: list[FrozenTrial]) -> dict[str, Any]:
-    return mirror(sampler, *groups).ask(SPACE).params
+def suggestion(sampler: BaseSampler, *searches: list[FrozenTrial]) -> dict[str, Any]:
+    return mirror(sampler, *searches).ask(SPACE).params
 
 
 def test_gp_learns_from_complete_trials_only() -> None:
@@ -119,8 +119,8 @@ def test_hyperband_hides_nothing_from_the_sampler(sampler: Callable[..., BaseSam
         sampler=sampler(seed=7),
         pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=27, reduction_factor=3),
     )
-    for group in history:
-        study.add_trials(group)
+    for search in history:
+        study.add_trials(search)
     study.pruner.prune(study, study.trials[-1])  # only now does it make its brackets
     assert study.ask(SPACE).params == suggestion(sampler(seed=7), *history)
 

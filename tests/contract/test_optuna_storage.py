@@ -1,4 +1,4 @@
-"""Facts about Optuna's storages that ``search.storage`` and ``search.attempts`` rely on."""
+"""Facts about Optuna's storages that ``search.store`` relies on."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_a_study_name_is_unique(storage: RDBStorage) -> None:
 
 
 @pytest.fixture
-def rival(storage_url: str) -> Iterator[list[str]]:
+def baseline(storage_url: str) -> Iterator[list[str]]:
     """Another process that makes the tables just after we saw that there were none."""
     created: list[str] = []
 
@@ -216,7 +216,7 @@ def rival(storage_url: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.usefixtures("rival", "close_connections")
+@pytest.mark.usefixtures("baseline", "close_connections")
 def test_two_processes_cannot_make_the_tables_at_once(storage_url: str) -> None:
     with pytest.raises(sa.exc.SQLAlchemyError, match="already exists"):
         RDBStorage(storage_url)

@@ -1,4 +1,4 @@
-"""Facts about Optuna's studies, ask and tell that ``search.study`` and ``search.trial`` rely on."""
+"""Facts about Optuna's studies, ask and tell that ``search.study`` and ``search.work`` rely on."""
 
 from __future__ import annotations
 

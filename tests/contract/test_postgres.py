@@ -1,4 +1,4 @@
-"""Facts about a Postgres that goes away and comes back, which ``search.storage`` relies on."""
+"""Facts about a Postgres that goes away and comes back, which ``search.store`` relies on."""
 
 from __future__ import annotations
 

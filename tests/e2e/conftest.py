@@ -143,7 +143,7 @@ class Tuneoff:
         options = ["--work", str(self.work)]
         if words[0] not in ("data", "train"):
             options += ["--storage", self.storage]
-        return [sys.executable, "-m", "search", *place, *options, *words[len(place) :]]
+        return [sys.executable, "-P", "-m", "tuneoff", *place, *options, *words[len(place) :]]
 
     def start(self, *args: object, **environment: str) -> Running:
         """Start it, and go on."""
@@ -221,11 +221,11 @@ def inside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Said]:
     """Runs a command in this process, which is quicker: (Tuneoff, words, exit code) -> Said."""
-    from search.cli import main
+    from tuneoff.search.cli.main import main
 
     def run(tuneoff: Tuneoff, *args: object, code: int = 0) -> Said:
         monkeypatch.chdir(tuneoff.folder)
-        monkeypatch.setattr(sys, "argv", ["tuneoff", *tuneoff.command(*args)[3:]])
+        monkeypatch.setattr(sys, "argv", ["tuneoff", *tuneoff.command(*args)[4:]])
         monkeypatch.setenv("COLUMNS", "80")
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -272,7 +272,7 @@ def finished(finished_once: Finished, tuneoff: Tuneoff) -> Tuneoff:
 class Row:
     """A row of the attempts table, as far as tests look at it."""
 
-    group: str
+    search: str
     trial: int
     number: int
     token: str
@@ -307,9 +307,9 @@ class Ledger:
         return sum(row.epochs for row in self.attempts())
 
     def trials(self) -> list[Mapping[str, Any]]:
-        """Every trial, with its group, number, state, value and last reported epoch."""
+        """Every trial, with its search, number, state, value and last reported epoch."""
         return self._rows(
-            'SELECT s.study_name AS "group", t.number, t.state, v.value, '
+            'SELECT s.study_name AS "search", t.number, t.state, v.value, '
             "(SELECT MAX(step) FROM trial_intermediate_values i WHERE i.trial_id = t.trial_id)"
             " AS epochs FROM trials t JOIN studies s ON s.study_id = t.study_id"
             " LEFT JOIN trial_values v ON v.trial_id = t.trial_id"

@@ -30,29 +30,19 @@ from typing import Any, NoReturn
 
 import optuna
 
-import search.claim
-import search.policies.curve_gp
-import search.trial
-import search.worker
-from search import attempts
-from search.attempts import Worker
-from search.errors import SearchError
-from search.signals import Stop
-from search.spec import StudySpec
-from search.storage import Database, open_database
-from search.study import Study, create_study, open_study
-from trainer.contract import (
-    EpochRecord,
-    HyperParams,
-    Predictions,
-    Recipe,
-    RunSeed,
-    Scores,
-    Split,
-    Task,
-    Tick,
-)
-from trainer.errors import Diverged, Interrupted, TrainerError
+from tuneoff.search.errors import SearchError
+from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.store import attempts
+from tuneoff.search.store.attempts import Worker
+from tuneoff.search.store.database import Database, open_database
+from tuneoff.search.study.study import Study, create_study, open_study
+from tuneoff.search.work import claim as claims
+from tuneoff.search.work import trial as trials
+from tuneoff.search.work import worker as workers
+from tuneoff.search.work.signals import Stop
+from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
+from tuneoff.trainer.errors import Diverged, Interrupted, TrainerError
+from tuneoff.trainer.recipe import HyperParams, Recipe
 
 TASK = Task(
     classes=tuple("0123456789"), sizes={"train": 80, "validation": 20, "test": 0}, digest="d" * 64
@@ -236,7 +226,7 @@ class Scripted:
 
     def _load(self, folder: Path, run: Any) -> tuple[list[dict[str, Any]], int]:
         if self.order.torch:
-            from trainer import checkpoint
+            from tuneoff.trainer import checkpoint
 
             saved = checkpoint.load_newest(folder, {"run": run})
             return (saved.records, saved.batch) if saved else ([], 0)
@@ -251,7 +241,7 @@ class Scripted:
         if self.order.torch:
             import torch
 
-            from trainer import checkpoint
+            from tuneoff.trainer import checkpoint
 
             state = checkpoint.Checkpoint(
                 run={"run": run}, about={}, model={"weight": torch.zeros(8)}, average=None,
@@ -305,20 +295,20 @@ def _wrap_search(point: Callable[..., None]) -> Callable[[Database], None]:
 
         setattr(owner, name, wrapped)
 
-    inner_claim = search.worker.claim
+    inner_claim = workers.claim
 
     def claim(*args: Any, **kwargs: Any) -> Any:
         claiming[0] = True
         point("before claim")
         answer = inner_claim(*args, **kwargs)
         claiming[0] = False
-        if isinstance(answer, search.claim.Claim):
+        if isinstance(answer, claims.Claim):
             point("after resuming claim" if answer.before is not None else "after claim")
         return answer
 
-    search.worker.claim = claim  # type: ignore[assignment]
+    workers.claim = claim  # type: ignore[assignment]
     for name in ("_report", "_record", "tell"):
-        wrap(search.trial, name)
+        wrap(trials, name)
     for name in ("insert", "resumed_from", "progress", "touch", "diverged", "close"):
         wrap(attempts, name, writes=True)
 
@@ -346,7 +336,7 @@ def _shift_clocks(seconds: float, zone: str) -> None:
 
     for module in list(sys.modules.values()):
         name = getattr(module, "__name__", "")
-        if name.split(".")[0] in ("search", "optuna") and vars(module).get("datetime") is datetime:
+        if name.split(".")[0] in ("tuneoff", "optuna") and vars(module).get("datetime") is datetime:
             module.datetime = Shifted  # type: ignore[attr-defined]
 
 
@@ -364,7 +354,7 @@ def work(order: Order) -> int:
         try:
             study = _study(order)
             wrap_storage(study.database)
-            search.worker.work(study, study.arms, trainer, me, stop)
+            workers.work(study, study.arms, trainer, me, stop)
         except (SearchError, TrainerError) as error:
             print(f"Error: {error}", flush=True)
             return 1
@@ -419,7 +409,7 @@ def _rehearse() -> None:
         order = Order(url, "rehearsal", spec=values, **paths)
         study = _study(order)
         trainer = Scripted(order, Diary(Path(order.diary)), lambda *_: None)
-        search.worker.work(study, study.arms, trainer, Worker.here("cpu"), lambda: False)
+        workers.work(study, study.arms, trainer, Worker.here("cpu"), lambda: False)
         study.database.close()
 
 
@@ -446,7 +436,7 @@ def main() -> NoReturn:
                 for line in lines:
                     order = Order.parse(line)
                     if order.torch:
-                        importlib.import_module("trainer.checkpoint")
+                        importlib.import_module("tuneoff.trainer.checkpoint")
                     if (pid := os.fork()) == 0:
                         with _newborn(order):
                             sys.exit(work(order))

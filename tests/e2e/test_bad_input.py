@@ -1,4 +1,4 @@
-"""Bad input: one line that names the thing and the mend, exit code 2, and nothing written."""
+"""Bad input: one line that names the thing and the fix, exit code 2, and nothing written."""
 
 from __future__ import annotations
 
@@ -649,7 +649,7 @@ def test_no_space_for_a_checkpoint(
     filler.unlink()
     inside(tuneoff, "worker", "digits")
     assert {trial["state"] for trial in ledger.trials()} <= {"COMPLETE", "PRUNED"}
-    again = [r for r in ledger.attempts() if (r.group, r.trial) == (row.group, row.trial)]
+    again = [r for r in ledger.attempts() if (r.search, r.trial) == (row.search, row.trial)]
     assert again[0].end == "released"
     assert {r.end for r in ledger.attempts() if r.token != row.token} == {"finished", "paused"}
     assert ledger.spent() == sum(trial["epochs"] for trial in ledger.trials())

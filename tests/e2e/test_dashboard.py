@@ -62,8 +62,8 @@ def test_every_group_is_listed(site: str) -> None:
 
 def test_the_browser_shows_them(site: str, dump_dom: Callable[..., str], tmp_path: Path) -> None:
     dom = dump_dom(f"{site}/dashboard/", tmp_path / "profile", "--virtual-time-budget=20000")
-    for group in GROUPS:
-        assert group in dom
+    for search in GROUPS:
+        assert search in dom
 
 
 def test_a_port_in_use_is_refused(finished: Any, inside: Callable[..., Any]) -> None:

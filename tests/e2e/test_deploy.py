@@ -33,7 +33,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from search.cli import cli
+from tuneoff.search.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -56,7 +56,7 @@ def interpolate(value: Any, settings: Mapping[str, str]) -> Any:
         return value
 
     def replace(found: re.Match[str]) -> str:
-        name, operator, word = found.groups()
+        name, operator, word = found.searches()
         if name is None:
             return "$"
         if settings.get(name):
@@ -441,7 +441,7 @@ class Stack:
         words = self.services[name]["command"] if words is None else words
         words = [self.localise(name, word) for word in words]
         if self.services[name]["image"] == IMAGE:
-            words = [sys.executable, "-m", "search", *words]
+            words = [sys.executable, "-P", "-m", "tuneoff", *words]
         with self.log(name).open("ab") as output:
             process = subprocess.Popen(
                 words,
@@ -676,8 +676,8 @@ class TestProcesses:
         self, trained: Stack, read_ledger: Callable[..., Any]
     ) -> None:
         trials = read_ledger(trained.url("tuneoff")).trials()
-        groups = {trial["group"] for trial in trials}
-        assert groups == {"small/hand/0", "small/random/0", "small/full"}
+        searches = {trial["search"] for trial in trials}
+        assert searches == {"small/hand/0", "small/random/0", "small/full"}
         assert {trial["state"] for trial in trials} == {"COMPLETE"}
         check_secrecy(trained, Path(sys.executable).name, "postgres")
 
@@ -708,7 +708,7 @@ class TestProcesses:
         assert status == 200
         summaries = json.loads(body)["study_summaries"]
         names = {summary["study_name"] for summary in summaries}
-        assert names == {f"small/{group}" for group in ("hand/0", "random/0", "full", "ensemble")}
+        assert names == {f"small/{search}" for search in ("hand/0", "random/0", "full", "ensemble")}
         assert answer(proxy, "HEAD", "/dashboard/", login)[0] == 200
 
         for wrong in ("", "tuneoff:wrong", "nobody:", login.replace("tuneoff", "Tuneoff")):

@@ -27,15 +27,15 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from search import attempts
-from search.claim import FAILURE, new_trial
-from search.policies.base import NewTrial
-from search.progress import read_status
-from search.spec import StudySpec
-from search.storage import Database, open_database
-from search.study import Study, create_study, open_study
-from search.trial import DIVERGED
-from trainer.contract import Task
+from tuneoff.search.policies.base import NewTrial
+from tuneoff.search.results.status import read_status
+from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.store import attempts
+from tuneoff.search.store.attributes import DIVERGED, FAILURE
+from tuneoff.search.store.database import Database, open_database
+from tuneoff.search.study.state import new_trial
+from tuneoff.search.study.study import Study, create_study, open_study
+from tuneoff.trainer.contract import Task
 
 TASK = Task(
     classes=tuple("0123456789"), sizes={"train": 80, "validation": 20, "test": 0}, digest="d" * 64
@@ -52,7 +52,7 @@ _numbers = itertools.count()
 # Kept by the database itself, so that not a moment escapes: a second live attempt at a trial is
 # refused, and whatever is told twice is there twice.
 ONE_OWNER = """
-    CREATE UNIQUE INDEX one_owner ON tuneoff_attempts ("group", trial) WHERE "end" IS NULL
+    CREATE UNIQUE INDEX one_owner ON tuneoff_attempts ("search", trial) WHERE "end" IS NULL
 """
 FINISHED = "NEW.state IN ('COMPLETE', 'PRUNED', 'FAIL')"
 TOLD = {
@@ -225,13 +225,13 @@ class Ordeal:
     def rows(self) -> list[attempts.Attempt]:
         """The attempts, oldest first."""
         study = self.study
-        return attempts.read(study.database, [group.name for group in study.arms])
+        return attempts.read(study.database, [search.name for search in study.arms])
 
     def stored(self) -> list[Any]:
         """All that the database has of the study and all that its folder has, to be compared."""
         study = self.study
         rows = [(*(getattr(r, n) for n in r.__slots__ if n != "idle"),) for r in self.rows()]
-        trials = [t for group in study.arms for t in study.trials(group)]
+        trials = [t for search in study.arms for t in study.trials(search)]
         files = sorted(str(path) for path in study.folder.rglob("*"))
         return [rows, trials, files, self.diary("trained")]
 
@@ -261,21 +261,21 @@ class Ordeal:
         for entry in self.diary("trained"):
             trained[entry["trial"]].append(entry["epoch"])
         total = 0
-        for group in study.arms:
-            trials = study.trials(group)
+        for search in study.arms:
+            trials = study.trials(search)
             assert [t.number for t in trials] == list(range(len(trials)))
             for trial in trials:
-                mine = [r for r in rows if (r.group, r.trial) == (group.name, trial.number)]
-                key = f"{group.arm}/{group.repeat}/{trial.number:05d}"
+                mine = [r for r in rows if (r.search, r.trial) == (search.name, trial.number)]
+                key = f"{search.arm}/{search.repeat}/{trial.number:05d}"
                 check_trial(trial, mine, again)
                 done = sorted(set(trained[key]))
                 assert done == list(range(1, len(done) + 1))
                 assert sorted(trial.intermediate_values) == done
                 self.check_owners(key, mine)
                 total += len(done)
-            spent = sum(row.epochs for row in rows if row.group == group.name)
-            assert group.budget is not None
-            assert spent <= group.budget
+            spent = sum(row.epochs for row in rows if row.search == search.name)
+            assert search.budget is not None
+            assert spent <= search.budget
         assert epochs is None or total == epochs
         assert sum(row.epochs for row in rows) == total + again
         # A machine that lets a worker stand still past the grace period is a fault, too.
@@ -297,9 +297,9 @@ class Ordeal:
     def check_told(self, study: Study) -> None:
         with study.database.engine.connect() as connection:
             told = Counter(connection.scalars(sa.text("SELECT trial_id FROM told")))
-        for group in study.arms:
-            for trial in study.trials(group):
-                assert told[study.trial_id(group, trial.number)] == 1
+        for search in study.arms:
+            for trial in study.trials(search):
+                assert told[study.trial_id(search, trial.number)] == 1
 
 
 def check_trial(trial: Any, mine: Sequence[attempts.Attempt], again: int) -> None:
@@ -617,13 +617,13 @@ def test_sixteen_on_a_hundred_waiting_trials(
 def failed_for_good(ordeal: Ordeal) -> str:
     """Trial 1 was told FAIL, the others came to their ends; the reason."""
     ordeal.check(faults=3)
-    (group,) = ordeal.study.arms
-    good, bad, *others = ordeal.study.trials(group)
+    (search,) = ordeal.study.arms
+    good, bad, *others = ordeal.study.trials(search)
     assert bad.state == TrialState.FAIL
     assert {trial.state for trial in (good, *others)} == {TrialState.COMPLETE}
     assert len([row for row in ordeal.rows() if row.trial == 1]) == 3
     reason: str = bad.user_attrs[FAILURE]
-    assert read_status(ordeal.study).failures == (f"{group.name}#1: {reason}",)
+    assert read_status(ordeal.study).failures == (f"{search.name}#1: {reason}",)
     return reason
 
 
@@ -737,7 +737,7 @@ def swap(path: Path) -> None:
     """The whole checkpoint of another run, under the same name."""
     from dataclasses import replace
 
-    from trainer import checkpoint
+    from tuneoff.trainer import checkpoint
 
     found = checkpoint.load_newest(path.parent, {})
     assert found is not None
@@ -788,8 +788,8 @@ def test_killed_at_every_step_of_reclaiming(
         assert second.ended.wait(WAIT)
         ordeal.finish()
         ordeal.check(faults=2, epochs=TRIALS * EPOCHS if allowed == 5 else None)
-        (group,) = ordeal.study.arms
-        failed = [t for t in ordeal.study.trials(group) if t.state == TrialState.FAIL]
+        (search,) = ordeal.study.arms
+        failed = [t for t in ordeal.study.trials(search) if t.state == TrialState.FAIL]
         assert (failed != []) == (allowed == 1)
         assert all("no sign of life" in trial.user_attrs[FAILURE] for trial in failed)
         if second.code == 0:
@@ -851,8 +851,8 @@ def test_at_random(
     ordeal.check(faults=faults, epochs=None)
     rows = ordeal.rows()
     spent = {
-        group.arm: sum(row.epochs for row in rows if row.group == group.name)
-        for group in ordeal.study.arms
+        search.arm: sum(row.epochs for row in rows if row.search == search.name)
+        for search in ordeal.study.arms
     }
     assert spent["random"] == 40
     assert spent["model"] in (39, 40)

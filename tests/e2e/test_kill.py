@@ -45,7 +45,7 @@ class Watch:
     def _look(self) -> None:
         while not self._done.wait(0.1):
             rows = self._ledger.attempts()
-            live = Counter((row.group, row.trial) for row in rows if row.end is None)
+            live = Counter((row.search, row.trial) for row in rows if row.end is None)
             self.owned_twice += [trial for trial, count in live.items() if count > 1]
             self.looks += 1
 
@@ -146,11 +146,11 @@ def check(ordeal: Ordeal) -> None:
     rows, trials = ordeal.ledger.attempts(), ordeal.ledger.trials()
     attempts = defaultdict(list)
     for row in sorted(rows, key=lambda row: row.number):
-        attempts[row.group, row.trial].append(row)
-    assert set(attempts) == {(trial["group"], trial["number"]) for trial in trials}
+        attempts[row.search, row.trial].append(row)
+    assert set(attempts) == {(trial["search"], trial["number"]) for trial in trials}
     assert len({row.token for row in rows}) == len(rows)
     for trial in trials:
-        mine = attempts[trial["group"], trial["number"]]
+        mine = attempts[trial["search"], trial["number"]]
         assert [row.number for row in mine] == list(range(len(mine)))
         check_end(trial, mine)
         # Every epoch that was reported is in the ledger once: each attempt goes on from where the
@@ -164,7 +164,7 @@ def check(ordeal: Ordeal) -> None:
     # None was lost, none is there twice.
     numbers = defaultdict(list)
     for trial in trials:
-        numbers[trial["group"]].append(trial["number"])
+        numbers[trial["search"]].append(trial["number"])
     assert set(numbers) == {PAUSING, LISTED, RANDOM, "digits/full", "digits/ensemble"}
     assert all(found == list(range(len(found))) for found in numbers.values())
     assert len(numbers["digits/ensemble"]) == 1
@@ -175,7 +175,7 @@ def check(ordeal: Ordeal) -> None:
 
 def check_end(trial: Mapping[str, Any], mine: list[Any]) -> None:
     """Every trial was finished, once, by the last of its attempts, or was left paused."""
-    pauses = trial["group"] == PAUSING
+    pauses = trial["search"] == PAUSING
     finished, left = ("COMPLETE", "finished", TRIAL_EPOCHS), ("PRUNED", "paused", RUNG)
     end = (trial["state"], mine[-1].end, trial["epochs"])
     assert end in ((finished, left) if pauses else (finished,))
@@ -185,12 +185,12 @@ def check_end(trial: Mapping[str, Any], mine: list[Any]) -> None:
 
 def check_budgets(rows: list[Any], trials: list[Mapping[str, Any]], budget: int) -> None:
     """No budget is exceeded, and none left over that could have paid for a run."""
-    for group in (PAUSING, LISTED, RANDOM):
-        left = budget - sum(row.epochs for row in rows if row.group == group)
+    for search in (PAUSING, LISTED, RANDOM):
+        left = budget - sum(row.epochs for row in rows if row.search == search)
         assert left >= 0
-        if group != LISTED:  # whose list ends before its budget does
+        if search != LISTED:  # whose list ends before its budget does
             assert left < TRIAL_EPOCHS
-        if any(trial["group"] == group and trial["state"] == "PRUNED" for trial in trials):
+        if any(trial["search"] == search and trial["state"] == "PRUNED" for trial in trials):
             assert left < TRIAL_EPOCHS - RUNG
 
 
@@ -200,8 +200,8 @@ def reached(row: Any) -> int:
     return epoch
 
 
-def outcomes(ledger: Any, group: str) -> list[float]:
-    return [trial["value"] for trial in ledger.trials() if trial["group"] == group]
+def outcomes(ledger: Any, search: str) -> list[float]:
+    return [trial["value"] for trial in ledger.trials() if trial["search"] == search]
 
 
 def test_killed_outright(

@@ -27,7 +27,7 @@ STUDY = {
     "space__lr__high": "0.3",  # a rate that diverges would end trials early
     "ensemble__members": '[{ model = "proxy" }]',
 }
-# However pytest ends, the cluster ends with it: its processes are this shell's group.
+# However pytest ends, the cluster ends with it: its processes are this shell's search.
 GUARD = '"$@" & cat > /dev/null; kill -KILL 0'
 
 
@@ -56,7 +56,7 @@ class Cluster:
         for process in self.raylets[node].children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 words = process.cmdline()
-                found += [process] * ("worker" in words and "search" in words)
+                found += [process] * ("worker" in words and "tuneoff" in words)
         return found
 
     def processes(self, node: int) -> list[psutil.Process]:
@@ -119,11 +119,11 @@ def check(ledger: Any) -> None:
     """Every trial was finished once, by attempts each of which went on where the last had been."""
     attempts = defaultdict(list)
     for row in sorted(ledger.attempts(), key=lambda row: row.number):
-        attempts[row.group, row.trial].append(row)
+        attempts[row.search, row.trial].append(row)
     trials = ledger.trials()
-    assert set(attempts) == {(trial["group"], trial["number"]) for trial in trials}
+    assert set(attempts) == {(trial["search"], trial["number"]) for trial in trials}
     for trial in trials:
-        mine = attempts[trial["group"], trial["number"]]
+        mine = attempts[trial["search"], trial["number"]]
         ended = {"COMPLETE": "finished", "PRUNED": "paused"}
         assert mine[-1].end == ended[trial["state"]]
         assert {row.end for row in mine[:-1]} <= {"lost", "released", "paused"}
@@ -134,7 +134,7 @@ def check(ledger: Any) -> None:
     assert ledger.spent() == sum(trial["epochs"] for trial in trials)
     budgets = defaultdict(int)
     for row in ledger.attempts():
-        budgets[row.group] += row.epochs
+        budgets[row.search] += row.epochs
     assert all(spent <= 12 for spent in budgets.values())
     assert set(budgets) == {f"digits/{arm}/0" for arm in ("bayes", "hand", "random")}
 
@@ -196,7 +196,7 @@ def test_a_node_is_lost(
     assert "Ray started it again" in running.text
     assert tuneoff.leftovers() == []
     check(ledger)
-    others = [r for r in ledger.attempts() if (r.group, r.trial) == (lost.group, lost.trial)]
+    others = [r for r in ledger.attempts() if (r.search, r.trial) == (lost.search, lost.trial)]
     taken_over = [row for row in others if row.number > lost.number]
     assert taken_over
     assert all(row.worker != lost.worker for row in taken_over)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from search.compare import ArmRun, Pick, Step, StudyResults, TrialCurve, compare
-from search.report import write_report
+from tuneoff.search.report.write import write_report
+from tuneoff.search.results.compare import compare
+from tuneoff.search.results.records import ArmRun, Pick, Step, StudyResults, TrialCurve
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FIGURES = ("anytime-0", "picks-0", "parameters-0", "parameters-1", "learning-0", "learning-1")

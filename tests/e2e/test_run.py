@@ -81,8 +81,8 @@ class TestCompare:
         results = json.loads(quickly("compare", "digits", "--json"))["results"]
         attempts = read_ledger(finished.storage).attempts()
         for run in results["runs"]:
-            group = f"digits/{run['arm']}/{run['repeat']}"
-            spent = sum(row.epochs for row in attempts if row.group == group)
+            search = f"digits/{run['arm']}/{run['repeat']}"
+            spent = sum(row.epochs for row in attempts if row.search == search)
             assert run["spent"] == spent
             assert spent <= run["budget"] == 12
             if run["arm"] != "hand":  # whose list ends before its budget does
@@ -173,7 +173,7 @@ class TestOtherCommands:
         quickly("stop", "digits", "--undo")
         assert "2 attempts made" in quickly("worker", "digits")
         rows = [row for row in read_ledger(finished.storage).attempts() if row.trial == 3]
-        assert [(row.group, row.end, row.epochs) for row in rows if "hand" in row.group] == [
+        assert [(row.search, row.end, row.epochs) for row in rows if "hand" in row.search] == [
             ("digits/hand/0", "finished", 3),
             ("digits/hand/1", "finished", 3),
         ]

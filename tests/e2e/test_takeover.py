@@ -73,7 +73,7 @@ def test_another_machine_takes_over(
     assert second.wait() == 128 + signal.SIGTERM, second.text
     a("worker", "long", "--device", "cpu", "--promote", **s3_environment)
 
-    search = [row for row in ledger.attempts() if row.group == "long/hand/0"]
+    search = [row for row in ledger.attempts() if row.search == "long/hand/0"]
     assert [row.end for row in search] == ["lost", "released", "finished"]
     lost, left, finished = search
     assert lost.epochs >= 5
@@ -117,7 +117,7 @@ def test_a_bad_store_is_one_line(
     for url, message in (
         ("s3://me:hunter2@bucket", "holds credentials"),
         ("/shared", "is no artifact store; write file:///ABSOLUTE/FOLDER or s3://"),
-        (missing, "there is no such bucket; make it, or mend the URL"),
+        (missing, "there is no such bucket; make it, or fix the URL"),
     ):
         said = inside(tuneoff, "create", write_study(tmp_path, url), code=2)
         assert message in said.err[-1]

@@ -19,23 +19,14 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 
-from search import attempts
-from search.attempts import Attempt, Worker
-from search.spec import StudySpec
-from search.storage import Database, open_database
-from search.study import Group, Study, create_study
-from trainer.contract import (
-    EpochRecord,
-    HyperParams,
-    Predictions,
-    Recipe,
-    RunSeed,
-    Scores,
-    Split,
-    Task,
-    Tick,
-)
-from trainer.errors import Diverged, Interrupted
+from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.store import attempts
+from tuneoff.search.store.attempts import Attempt, Worker
+from tuneoff.search.store.database import Database, open_database
+from tuneoff.search.study.study import Search, Study, create_study
+from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
+from tuneoff.trainer.errors import Diverged, Interrupted
+from tuneoff.trainer.recipe import HyperParams, Recipe
 
 TASK = Task(
     classes=tuple("0123456789"), sizes={"train": 80, "validation": 20, "test": 30}, digest="d" * 64
@@ -322,30 +313,30 @@ def never() -> Callable[[], bool]:
 @pytest.fixture
 def check_ledger() -> Callable[[Study, FileTrainer], None]:
     """Asserts what must hold of every study that is at rest; see its body."""
-    from search.attempts import read
+    from tuneoff.search.store.attempts import read
 
-    def folder(study: Study, group: Group, number: int) -> str:
-        path = study.folder / group.arm / str(group.repeat)
-        path = path if group.kind == "arm" else study.folder / group.kind
+    def folder(study: Study, search: Search, number: int) -> str:
+        path = study.folder / search.arm / str(search.repeat)
+        path = path if search.kind == "arm" else study.folder / search.kind
         return str((path / f"{number:05d}").relative_to(study.work))
 
     def check(study: Study, trainer: FileTrainer) -> None:
         trained = trainer.trained()
-        for group in study.groups:
-            rows = read(study.database, [group.name])
-            for trial in study.trials(group):
+        for search in study.searches:
+            rows = read(study.database, [search.name])
+            for trial in study.trials(search):
                 mine = sorted((r for r in rows if r.trial == trial.number), key=lambda r: r.number)
                 # Attempts are numbered without gaps, at most the last one is live.
                 assert [row.number for row in mine] == list(range(len(mine)))
                 assert not any(row.live for row in mine)
                 # The ledger has every epoch that was trained, each once.
-                epochs = [e for f, e in trained if f == folder(study, group, trial.number)]
+                epochs = [e for f, e in trained if f == folder(study, search, trial.number)]
                 assert sum(row.epochs for row in mine) == len(epochs)
                 assert sorted(epochs) == list(range(1, len(epochs) + 1))
                 # Every epoch was reported, and nothing else was.
                 assert sorted(trial.intermediate_values) == sorted(epochs)
-            if group.budget is not None:
-                assert sum(row.epochs for row in rows) <= group.budget
+            if search.budget is not None:
+                assert sum(row.epochs for row in rows) <= search.budget
 
     return check
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.torch_trainer import TorchTrainer
+from tuneoff.trainer.torch_trainer import TorchTrainer
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,10 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trainer.contract import HyperParams, Recipe, RunSeed
-from trainer.distributed import Ranks, joined
-from trainer.errors import Interrupted
-from trainer.torch_trainer import TorchTrainer
+from tuneoff.trainer.contract import RunSeed
+from tuneoff.trainer.distributed import Ranks, joined
+from tuneoff.trainer.errors import Interrupted
+from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.torch_trainer import TorchTrainer
 
 
 def main() -> None:

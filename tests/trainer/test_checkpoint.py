@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from trainer import checkpoint
-from trainer.checkpoint import Checkpoint
-from trainer.errors import CheckpointError
+from tuneoff.trainer import checkpoint
+from tuneoff.trainer.checkpoint import Checkpoint
+from tuneoff.trainer.errors import CheckpointError
 
 RUN = {"recipe": {"model": "proxy"}, "seed": {"study": 0}}
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.contract import PRESETS, DataSource, HyperParams, Recipe, RunSeed
+from tuneoff.trainer.contract import RunSeed
+from tuneoff.trainer.recipe import PRESETS, DataSource, HyperParams, Recipe
 
 DIGITS_16 = DataSource("digits", image_size=16)
 

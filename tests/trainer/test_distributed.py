@@ -18,9 +18,9 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer import checkpoint
-from trainer.contract import DataSource, Recipe
-from trainer.distributed import ALONE, local_device
+from tuneoff.trainer import checkpoint
+from tuneoff.trainer.distributed import ALONE, local_device
+from tuneoff.trainer.recipe import DataSource, Recipe
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import ensemble
-from trainer.contract import COMBINATIONS, Scores
+from tuneoff.trainer import ensemble
+from tuneoff.trainer.contract import Scores
+from tuneoff.trainer.recipe import COMBINATIONS
 
 
 def scores(probabilities: list[list[float]], labels: list[int]) -> Scores:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer import evaluate
-from trainer.contract import Scores
-from trainer.data import batches
-from trainer.data.batches import Resident
+from tuneoff.trainer import evaluate
+from tuneoff.trainer.contract import Scores
+from tuneoff.trainer.data import batches
+from tuneoff.trainer.data.batches import Resident
 
 
 class Brightest(nn.Module):

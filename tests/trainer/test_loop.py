@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from trainer import checkpoint, evaluate, models
-from trainer.contract import SCHEDULES, DataSource, EpochRecord, HyperParams, Recipe, RunSeed
-from trainer.errors import CheckpointError, Diverged, Interrupted, TrainerError
-from trainer.torch_trainer import TorchTrainer
+from tuneoff.trainer import checkpoint, evaluate, models
+from tuneoff.trainer.contract import EpochRecord, RunSeed
+from tuneoff.trainer.errors import CheckpointError, Diverged, Interrupted, TrainerError
+from tuneoff.trainer.recipe import SCHEDULES, DataSource, HyperParams, Recipe
+from tuneoff.trainer.torch_trainer import TorchTrainer
 
 # 1,295 training images: 3 batches an epoch, the last of 271.
 SMALL = Recipe(epochs=3, batch_size=512, patience=1, step_epochs=1, warmup_epochs=0.5)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from trainer import memory, models, optim
-from trainer.contract import MODELS, HyperParams, Recipe
-from trainer.data.augment import Targets
-from trainer.distributed import ALONE
-from trainer.memory import Footprint
-from trainer.step import Stepper
+from tuneoff.trainer import memory, models, optim
+from tuneoff.trainer.data.augment import Targets
+from tuneoff.trainer.distributed import ALONE
+from tuneoff.trainer.memory import Footprint
+from tuneoff.trainer.recipe import MODELS, HyperParams, Recipe
+from tuneoff.trainer.step import Stepper
 
 SIDE, CLASSES = 64, 20
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainer import models
-from trainer.contract import MODELS, Recipe
-from trainer.errors import ModelError
+from tuneoff.trainer import models
+from tuneoff.trainer.errors import ModelError
+from tuneoff.trainer.recipe import MODELS, Recipe
 
 PROXIES = ("proxy", "proxy-residual", "proxy-dense")
 

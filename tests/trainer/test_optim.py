@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from trainer import optim
-from trainer.contract import SCHEDULES, HyperParams, Recipe
-from trainer.optim import ScheduleState
+from tuneoff.trainer import optim
+from tuneoff.trainer.optim import ScheduleState
+from tuneoff.trainer.recipe import SCHEDULES, HyperParams, Recipe
 
 LR = HyperParams(lr=0.5)
 

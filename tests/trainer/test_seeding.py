@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import seeding
-from trainer.contract import RunSeed
+from tuneoff.trainer import seeding
+from tuneoff.trainer.contract import RunSeed
 
 seeds = st.builds(RunSeed, st.integers(0, 2**40), st.integers(0, 10**6), st.integers(0, 100))
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer import capture, models, optim
-from trainer.contract import HyperParams, Recipe
-from trainer.data.augment import Targets
-from trainer.distributed import ALONE
-from trainer.step import Stepper
+from tuneoff.trainer import capture, models, optim
+from tuneoff.trainer.data.augment import Targets
+from tuneoff.trainer.distributed import ALONE
+from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.step import Stepper
 
 PARAMS = HyperParams(lr=0.05, momentum=0.9, weight_decay=1e-3)
 RECIPE = Recipe(precision="fp32", schedule="constant")

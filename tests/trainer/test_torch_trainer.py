@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from trainer import checkpoint, memory, models, torch_trainer
-from trainer.contract import DataSource, HyperParams, Recipe, RunSeed, Trainer
-from trainer.errors import CheckpointError, DataError, ModelError, TrainerError
-from trainer.torch_trainer import TorchTrainer
+from tuneoff.trainer import checkpoint, memory, models, torch_trainer
+from tuneoff.trainer.contract import RunSeed, Trainer
+from tuneoff.trainer.errors import CheckpointError, DataError, ModelError, TrainerError
+from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
+from tuneoff.trainer.torch_trainer import TorchTrainer
 
 RECIPE = Recipe(epochs=1, batch_size=256)
 PARAMS = HyperParams(lr=0.1)

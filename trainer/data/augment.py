@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from trainer import seeding
-from trainer.contract import Recipe, RunSeed
+from tuneoff.trainer import seeding
+from tuneoff.trainer.contract import RunSeed
+from tuneoff.trainer.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from trainer.contract import Recipe
-from trainer.data import augment
-from trainer.data.packed import Pack
+from tuneoff.trainer.data import augment
+from tuneoff.trainer.data.pack import Pack
+from tuneoff.trainer.recipe import Recipe
 
 # torchvision's ImageNet statistics, of channels scaled to 0..1: what the pretrained models saw.
 MEAN = (0.485, 0.456, 0.406)

@@ -17,12 +17,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer import seeding
-from trainer.contract import DataSource, Duplicates, Split
-from trainer.data import decode, packed
-from trainer.data.files import Files, open_files
-from trainer.data.packed import Pack, PackWriter
-from trainer.errors import DataError
+from tuneoff.trainer import seeding
+from tuneoff.trainer.contract import Duplicates, Split
+from tuneoff.trainer.data import decode
+from tuneoff.trainer.data import pack as packed
+from tuneoff.trainer.data.files import Files, open_files
+from tuneoff.trainer.data.pack import Pack, PackWriter
+from tuneoff.trainer.errors import DataError
+from tuneoff.trainer.recipe import DataSource
 
 log = logging.getLogger(__name__)
 
@@ -436,7 +438,7 @@ def _decoded(
         except decode.CannotDecodeError as error:
             if source.corrupt == "refuse":
                 raise DataError(
-                    f"{files.where}: {image.name} cannot be decoded ({error}); mend or remove it, "
+                    f"{files.where}: {image.name} cannot be decoded ({error}); fix or remove it, "
                     'or set corrupt = "skip"'
                 ) from error
             return None
@@ -551,7 +553,7 @@ def _decode_or_refuse(encoded: bytes, name: object) -> decode.Pixels:
         with decode.quiet():
             return decode.decode(encoded)
     except decode.CannotDecodeError as error:
-        raise DataError(f"{name} cannot be decoded ({error}); mend or remove it") from error
+        raise DataError(f"{name} cannot be decoded ({error}); fix or remove it") from error
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

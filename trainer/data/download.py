@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from trainer.errors import DataError
+from tuneoff.trainer.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -116,11 +116,11 @@ class _Transfer:
                 return
             if code in _PASSING:
                 raise _InterruptedError(f"the server answers {code} {reason}") from error
-            raise DataError(self.mend(f"the server answers {code} {reason}")) from error
+            raise DataError(self.fix(f"the server answers {code} {reason}")) from error
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, urllib.error.URLError) and not self._reached:
                 # There is no network, or no such server; do not make anybody wait for it.
-                raise DataError(self.mend(_reason(error))) from error
+                raise DataError(self.fix(_reason(error))) from error
             raise _InterruptedError(_reason(error)) from error
         self._reached = True
         with response:
@@ -152,7 +152,7 @@ class _Transfer:
         except (OSError, http.client.HTTPException) as error:
             raise _InterruptedError(_reason(error)) from error
 
-    def mend(self, problem: str) -> str:
+    def fix(self, problem: str) -> str:
         """The message for a file that cannot be had."""
         return (
             f"{self.url} cannot be fetched ({problem}); fetch it on another machine and put it at "
@@ -172,7 +172,7 @@ def _fetch(transfer: _Transfer, md5: str, pauses: Sequence[float]) -> None:
         found = _md5(transfer.part)
     if found != md5:
         transfer.part.unlink(missing_ok=True)
-        raise DataError(transfer.mend(f"its MD5 is {found} and not {md5}; it was removed"))
+        raise DataError(transfer.fix(f"its MD5 is {found} and not {md5}; it was removed"))
     transfer.part.replace(transfer.path)
 
 
@@ -189,7 +189,7 @@ def _persist(transfer: _Transfer, pauses: Sequence[float]) -> None:
             most = max(most, now)
             if failures > len(pauses):
                 kept = f"; the same command goes on from {now:,} bytes" if now > began else ""
-                raise DataError(transfer.mend(f"{error}{kept}")) from error
+                raise DataError(transfer.fix(f"{error}{kept}")) from error
             pause = pauses[max(0, failures - 1)] if pauses else 0.0
             log.warning("%s: %s; trying again in %g s", transfer.url, error, pause)
             time.sleep(pause)

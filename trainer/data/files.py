@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from trainer.errors import DataError
+from tuneoff.trainer.errors import DataError
 
 _LOCAL_HEADER = 30  # bytes of a member's own header, before its name
 

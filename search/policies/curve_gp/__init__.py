@@ -1,6 +1,6 @@
 """curve-gp: a Gaussian process that learns from the runs that it stops."""
 
-from search.policies.curve_gp.policy import CurveGP
-from search.policies.curve_gp.sampler import CurveGPSampler
+from tuneoff.search.policies.curve_gp.policy import CurveGP
+from tuneoff.search.policies.curve_gp.sampler import CurveGPSampler
 
 __all__ = ["CurveGP", "CurveGPSampler"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import erfcx, log_ndtr
 
-from search.policies.curve_gp.model import Floats
+from tuneoff.search.policies.curve_gp.model import Floats
 
 ANYWHERE, NEAR = 512, 64  # candidates in the whole cube, and around each good configuration
 STEPS = (0.02, 0.05, 0.1, 0.2)  # sides of the cube

@@ -16,7 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search.space import Floats, units_of, value_at, values_at
+from tuneoff.search.spec.space import Floats, units_of, value_at, values_at
 
 Ints = NDArray[np.int64]
 

@@ -331,7 +331,7 @@ class CurveModel:
         return FullRuns(self.data.x, self.data.parameter, self.h, weights, precision)
 
     @cached_property
-    def doubted_runs(self) -> FullRuns:
+    def given_full_runs_only(self) -> FullRuns:
         """The same means, with the doubt that there would be if short runs took away none."""
         runs = self.full_runs
         ended = self.data.config[self.data.t == 1.0]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from search.policies.curve_gp.encoding import Encoding
-from search.policies.curve_gp.model import Floats, Ints, Observations
+from tuneoff.search.policies.curve_gp.encoding import Encoding
+from tuneoff.search.policies.curve_gp.model import Floats, Ints, Observations
 
 SPACING = 3.0  # ratio of one observed epoch of a curve to the one before
 KNEE = 3.0  # of the distance between the best and the median error: see ``Flattening``

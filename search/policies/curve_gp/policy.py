@@ -13,15 +13,21 @@ import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
-from search.policies.curve_gp.acquisition import log_expected_improvement
-from search.policies.curve_gp.encoding import Encoding
-from search.policies.curve_gp.model import Floats, FullRuns, NotPositiveDefinite, Priors
-from search.policies.curve_gp.observations import curves
-from search.policies.curve_gp.scene import APART, Scene, best_new, nearest, only_full
-from search.policies.curve_gp.threads import one_thread
-from search.policies.sobol import sobol_point
-from search.space import SearchSpace
+from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
+from tuneoff.search.policies.curve_gp.acquisition import log_expected_improvement
+from tuneoff.search.policies.curve_gp.encoding import Encoding
+from tuneoff.search.policies.curve_gp.model import Floats, FullRuns, NotPositiveDefinite, Priors
+from tuneoff.search.policies.curve_gp.model_state import (
+    APART,
+    ModelState,
+    best_new,
+    nearest,
+    only_full,
+)
+from tuneoff.search.policies.curve_gp.observations import curves
+from tuneoff.search.policies.curve_gp.threads import one_thread
+from tuneoff.search.policies.sobol import sobol_point
+from tuneoff.search.spec.space import SearchSpace
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +89,10 @@ class CurveGP:
             return self._quasi_random(history, START)
         try:
             with one_thread():
-                scene = self._seen(history)
-                if scene is None:
+                state = self._seen(history)
+                if state is None:
                     return self._quasi_random(history, START) if new else None
-                return self._choose(scene, history)
+                return self._choose(state, history)
         except NotPositiveDefinite as error:
             log.warning("%s: %s; a quasi-random configuration instead",
                         history.study.study_name, error)  # fmt: skip
@@ -127,18 +133,18 @@ class CurveGP:
             rung = max(rung * self.reduction, rungs[-1] + 1)
         return [*rungs, horizon]
 
-    def scene(self, history: History) -> Scene | None:
+    def state(self, history: History) -> ModelState | None:
         """The history as the model sees it; None while no run has come to its first epoch.
 
         Raises:
             NotPositiveDefinite: the model cannot be fitted.
         """
-        scene = self._seen(history)
-        if scene is not None:
-            _ = scene.model  # it fails here, if at all
-        return scene
+        state = self._seen(history)
+        if state is not None:
+            _ = state.model  # it fails here, if at all
+        return state
 
-    def _seen(self, history: History) -> Scene | None:
+    def _seen(self, history: History) -> ModelState | None:
         encoding = Encoding(self.space.distributions)
         sign = -1.0 if history.study.direction == StudyDirection.MAXIMIZE else 1.0
         horizon = history.horizon
@@ -152,28 +158,28 @@ class CurveGP:
             for trial in history.trials
             if trial.state == TrialState.RUNNING and trial.number not in history.paused
         }
-        return Scene(encoding, everything, running, horizon, self.priors)
+        return ModelState(encoding, everything, running, horizon, self.priors)
 
-    def _choose(self, scene: Scene, history: History) -> Job | None:
+    def _choose(self, state: ModelState, history: History) -> Job | None:
         new = history.remaining >= history.horizon
-        if new and self._full_run_is_due(scene, history):
-            runs = scene.expected(scene.model.doubted_runs)
-            params, _ = self._best_new(runs, scene.best(runs), scene, history)
+        if new and self._full_run_is_due(state, history):
+            runs = state.expected(state.model.given_full_runs_only)
+            params, _ = self._best_new(runs, state.best(runs), state, history)
             return NewTrial(params, history.horizon, {WHY: DOUBT})
-        runs = scene.expected(scene.model.full_runs)
-        best = scene.best(scene.model.full_runs)
+        runs = state.expected(state.model.full_runs)
+        best = state.best(state.model.full_runs)
         options: list[tuple[float, Job]] = []
-        for curve in scene.paused(history):
+        for curve in state.paused(history):
             # The last epoch that was trained may have no error that the model could see.
             epoch = max(history.trials[curve.number].intermediate_values, default=0)
-            epochs = scene.horizon - epoch
+            epochs = state.horizon - epoch
             if epochs <= history.remaining:
-                gain = self._log_gain(runs, best, scene, curve.x[None, :])[0]
+                gain = self._log_gain(runs, best, state, curve.x[None, :])[0]
                 resumed = self._resumed(curve.number, epoch, history)
                 options.append((gain - math.log(epochs), resumed))
         if new:
-            params, gain = self._best_new(runs, best, scene, history)
-            options.append((gain - math.log(scene.horizon), self._new(params, history, MODEL)))
+            params, gain = self._best_new(runs, best, state, history)
+            options.append((gain - math.log(state.horizon), self._new(params, history, MODEL)))
         if not options:
             return None
         job = max(options, key=lambda option: option[0])[1]
@@ -182,27 +188,27 @@ class CurveGP:
             return self._quasi_random(history, QUASI_RANDOM)
         return job
 
-    def _full_run_is_due(self, scene: Scene, history: History) -> bool:
+    def _full_run_is_due(self, state: ModelState, history: History) -> bool:
         chosen = sum(trial.user_attrs.get(WHY) == DOUBT for trial in history.trials)
-        spent = scene.count[1] / scene.horizon
+        spent = state.count[1] / state.horizon
         due = self.full_share * (spent - self.full_after)
-        return self.pausing and len(scene.full) >= 2 and chosen < due
+        return self.pausing and len(state.full) >= 2 and chosen < due
 
     def _best_new(
-        self, runs: FullRuns, best: float, scene: Scene, history: History
+        self, runs: FullRuns, best: float, state: ModelState, history: History
     ) -> tuple[dict[str, Any], float]:
-        rng = np.random.default_rng(np.random.SeedSequence([*self.seed, *scene.count]))
+        rng = np.random.default_rng(np.random.SeedSequence([*self.seed, *state.count]))
         # The last runs are for the last digits.
-        left = history.remaining / (history.remaining + scene.count[1])
-        gain = partial(self._log_gain, runs, best, scene)
-        return best_new(scene, runs, gain, rng, APART * left)
+        left = history.remaining / (history.remaining + state.count[1])
+        gain = partial(self._log_gain, runs, best, state)
+        return best_new(state, runs, gain, rng, APART * left)
 
-    def _log_gain(self, runs: FullRuns, best: float, scene: Scene, x: Floats) -> Floats:
+    def _log_gain(self, runs: FullRuns, best: float, state: ModelState, x: Floats) -> Floats:
         gains = log_expected_improvement(*runs.predict(x), best)
         if self.believed:
-            centres = np.array([scene.encoding.columns(params) for params in self.believed])
+            centres = np.array([state.encoding.columns(params) for params in self.believed])
             density = BELIEF_FLOOR + np.exp(-0.5 * (nearest(x, centres) / BELIEF_WIDTH) ** 2)
-            gains = gains + BELIEF / (1 + len(scene.full)) * np.log(density)
+            gains = gains + BELIEF / (1 + len(state.full)) * np.log(density)
         return gains
 
     def _new(self, params: Mapping[str, Any], history: History, why: str) -> NewTrial:

@@ -15,14 +15,14 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.policies.curve_gp.acquisition import log_expected_improvement
-from search.policies.curve_gp.encoding import Encoding
-from search.policies.curve_gp.model import Floats, FullRuns, NotPositiveDefinite, Priors
-from search.policies.curve_gp.observations import Curve, Run, arranged
-from search.policies.curve_gp.scene import Scene, best_new
-from search.policies.curve_gp.threads import one_thread
-from search.policies.sobol import sobol_point
-from search.space import value_at
+from tuneoff.search.policies.curve_gp.acquisition import log_expected_improvement
+from tuneoff.search.policies.curve_gp.encoding import Encoding
+from tuneoff.search.policies.curve_gp.model import Floats, FullRuns, NotPositiveDefinite, Priors
+from tuneoff.search.policies.curve_gp.model_state import ModelState, best_new
+from tuneoff.search.policies.curve_gp.observations import Curve, Run, arranged
+from tuneoff.search.policies.curve_gp.threads import one_thread
+from tuneoff.search.policies.sobol import sobol_point
+from tuneoff.search.spec.space import value_at
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class CurveGPSampler(BaseSampler):
     with the largest expected improvement of the value after a full run::
 
         import optuna
-        from search.policies.curve_gp import CurveGPSampler
+        from tuneoff import CurveGPSampler
 
         def objective(trial):
             lr = trial.suggest_float("lr", 1e-4, 1.0, log=True)
@@ -137,11 +137,11 @@ class CurveGPSampler(BaseSampler):
         others = _others(study, trial)
         try:
             with one_thread():
-                scene = self._scene(study, _comparable(others, search_space), search_space)
-                if scene is None:
+                state = self._model_state(study, _comparable(others, search_space), search_space)
+                if state is None:
                     return {}
                 return self._best_new(
-                    scene, [*_asking(others, search_space, trial.number), trial.number]
+                    state, [*_asking(others, search_space, trial.number), trial.number]
                 )
         except (NotPositiveDefinite, np.linalg.LinAlgError) as error:
             log.warning("%s: %s; trial %d gets a quasi-random configuration instead",
@@ -170,9 +170,9 @@ class CurveGPSampler(BaseSampler):
         point = sobol_point((self._seed, dimension), dimension + 1, trial.number)
         return value_at(param_distribution, float(point[dimension]))
 
-    def _scene(
+    def _model_state(
         self, study: Study, trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]
-    ) -> Scene | None:
+    ) -> ModelState | None:
         """The study as the model sees it; None in the start-up."""
         encoding = Encoding(space)
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
@@ -182,28 +182,28 @@ class CurveGPSampler(BaseSampler):
         if sum(bool(curve.errors) for curve in everything) < self._n_startup_trials:
             return None
         running = {trial.number for trial in trials if trial.state == TrialState.RUNNING}
-        return Scene(encoding, everything, running, epochs.horizon, Priors())
+        return ModelState(encoding, everything, running, epochs.horizon, Priors())
 
-    def _best_new(self, scene: Scene, numbers: Sequence[int]) -> dict[str, Any]:
+    def _best_new(self, state: ModelState, numbers: Sequence[int]) -> dict[str, Any]:
         """The best configuration for the last of these trials, given those of the others."""
-        runs = scene.expected(scene.model.full_runs)
-        best = scene.best(scene.model.full_runs)
+        runs = state.expected(state.model.full_runs)
+        best = state.best(state.model.full_runs)
         *others, own = numbers
         for number in others:
-            params = self._most_promising(scene, runs, best, number)
-            taken = Curve(number, scene.encoding.columns(params), {})
-            scene = replace(scene, curves=[*scene.curves, taken])
+            params = self._most_promising(state, runs, best, number)
+            taken = Curve(number, state.encoding.columns(params), {})
+            state = replace(state, curves=[*state.curves, taken])
             runs = runs.given_runs_at(taken.x[None, :])
-        return self._most_promising(scene, runs, best, own)
+        return self._most_promising(state, runs, best, own)
 
     def _most_promising(
-        self, scene: Scene, runs: FullRuns, best: float, number: int
+        self, state: ModelState, runs: FullRuns, best: float, number: int
     ) -> dict[str, Any]:
         def log_gain(x: Floats) -> Floats:
             return log_expected_improvement(*runs.predict(x), best)
 
         rng = np.random.default_rng(np.random.SeedSequence([self._seed, number]))
-        params, _ = best_new(scene, runs, log_gain, rng)
+        params, _ = best_new(state, runs, log_gain, rng)
         return params
 
 

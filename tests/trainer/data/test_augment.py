@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer.contract import Recipe, RunSeed
-from trainer.data import augment
-from trainer.data.augment import Targets
-from trainer.data.batches import Epoch, Resident, normalise, training_batches
+from tuneoff.trainer.contract import RunSeed
+from tuneoff.trainer.data import augment
+from tuneoff.trainer.data.augment import Targets
+from tuneoff.trainer.data.batches import Epoch, Resident, normalise, training_batches
+from tuneoff.trainer.recipe import Recipe
 
 CLASSES = 7
 MIXES = [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}]

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.contract import Recipe
-from trainer.data import batches
-from trainer.data.batches import Epoch, Resident
-from trainer.data.packed import Pack
+from tuneoff.trainer.data import batches
+from tuneoff.trainer.data.batches import Epoch, Resident
+from tuneoff.trainer.data.pack import Pack
+from tuneoff.trainer.recipe import Recipe
 
 
 def make(count: int, size: int = 8) -> Resident:

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.contract import DataSource, Duplicates
-from trainer.data import datasets, decode
-from trainer.data.packed import Pack
-from trainer.errors import DataError
+from tuneoff.trainer.contract import Duplicates
+from tuneoff.trainer.data import datasets, decode
+from tuneoff.trainer.data.pack import Pack
+from tuneoff.trainer.errors import DataError
+from tuneoff.trainer.recipe import DataSource
 
 Encode = Callable[..., bytes]
 Make = Callable[[Path, dict[str, bytes]], Path]
@@ -258,7 +259,7 @@ def test_a_corrupt_image_is_refused_or_skipped(
     name = "train/n01/images/n01_2.JPEG"
     files = {**tiny_files, name: tiny_files[name][:100]}
     path = make_zip(tmp_path / "x.zip", files)
-    refused(load, tiny(path), rf"{name} cannot be decoded .*; mend or remove it, or set corrupt")
+    refused(load, tiny(path), rf"{name} cannot be decoded .*; fix or remove it, or set corrupt")
     with caplog.at_level(logging.WARNING):
         pack = load(tiny(path, corrupt="skip"))
     assert len(pack.images) == 23

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data import decode
-from trainer.data.decode import CannotDecodeError
+from tuneoff.trainer.data import decode
+from tuneoff.trainer.data.decode import CannotDecodeError
 
 Encode = Callable[..., bytes]
 

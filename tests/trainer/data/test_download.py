@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data import download
-from trainer.errors import DataError
+from tuneoff.trainer.data import download
+from tuneoff.trainer.errors import DataError
 
 CONTENT = bytes(range(256)) * 4000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
@@ -191,8 +191,8 @@ def test_a_page_that_is_not_there_is_not_tried_again(
     server: Server, fetch: Fetch, path: Path
 ) -> None:
     server.statuses = [404]
-    mend = rf"{server.url} cannot be fetched \(the server answers 404 .*another machine.* at {path}"
-    with pytest.raises(DataError, match=mend):
+    fix = rf"{server.url} cannot be fetched \(the server answers 404 .*another machine.* at {path}"
+    with pytest.raises(DataError, match=fix):
         fetch()
     assert server.asked == [""]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.files import open_files
-from trainer.errors import DataError
+from tuneoff.trainer.data.files import open_files
+from tuneoff.trainer.errors import DataError
 
 Make = Callable[[Path, dict[str, bytes]], Path]
 
@@ -120,7 +120,7 @@ def test_members_that_point_outside_are_refused(tmp_path: Path, make_zip: Make, 
 def test_a_huge_member_is_refused(
     tmp_path: Path, make_zip: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.data.files.LARGEST_FILE", 1000)
+    monkeypatch.setattr("tuneoff.trainer.data.files.LARGEST_FILE", 1000)
     path = make_zip(tmp_path / "x.zip", {"bomb.jpg": bytes(2000)})
     with pytest.raises(DataError, match=r"bomb\.jpg would unpack to 2,000 bytes"):
         open_files(path)

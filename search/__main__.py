@@ -1,5 +1,0 @@
-"""``python -m search`` is ``tuneoff``."""
-
-from search.cli import main
-
-main()

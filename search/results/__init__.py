@@ -1,0 +1,1 @@
+"""What came of a study: records, statistics, the comparison, forecasts and exports."""

@@ -1,0 +1,148 @@
+"""How far a study is: what `status` prints and what `run` shows while it works."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.table import Table
+
+from tuneoff.search.results.read import state_of
+from tuneoff.search.store.attributes import FAILURE
+from tuneoff.search.study.selection import recommend
+from tuneoff.search.study.state import SearchState, read_states
+from tuneoff.search.study.study import Search, Study
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A live attempt: who runs what, how far, and since when (seconds)."""
+
+    worker: str
+    device: str
+    trial: str
+    attempt: int
+    epoch: int
+    until_epoch: int
+    running: float
+    idle: float
+
+
+@dataclass(frozen=True)
+class ArmStatus:
+    """An arm over all repeats, or full training, or the ensemble.
+
+    Attributes:
+        spent, budget: epochs; for promoted trials, the budget is what is enqueued.
+        seconds: device seconds spent.
+        states: number of trials by state.
+        best: lowest validation error of a full run, 0 to 1; None before the first.
+        lost: attempts that were lost or failed.
+    """
+
+    name: str
+    spent: int
+    budget: int
+    seconds: float
+    states: dict[str, int]
+    best: float | None
+    lost: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A study as it stands.
+
+    Attributes:
+        seconds_left: device seconds still to come at the speed so far, divided among the workers
+            that are live; None while nothing is known or nobody works.
+        failures: reasons why trials were told FAIL, newest last.
+    """
+
+    study: str
+    draining: bool
+    arms: tuple[ArmStatus, ...]
+    busy: tuple[Busy, ...]
+    seconds_left: float | None
+    failures: tuple[str, ...]
+
+
+def read_status(study: Study) -> Status:
+    """The study as it stands now."""
+    pairs = list(zip(study.searches, read_states(study, study.searches), strict=True))
+    arms = [
+        _arm(study, arm, [(g, now) for g, now in pairs if g.arm == arm])
+        for arm in (*study.spec.arms, "full", "ensemble")
+    ]
+    busy = tuple(_busy(search, trial, now) for search, now in pairs for trial in now.live)
+    trained = sum(arm.spent for arm in arms)
+    left = sum(max(0, arm.budget - arm.spent) for arm in arms)
+    seconds = sum(arm.seconds for arm in arms)
+    return Status(
+        study=study.name,
+        draining=study.is_draining(),
+        arms=tuple(arms),
+        busy=busy,
+        seconds_left=left * seconds / trained / len(busy) if trained and busy else None,
+        failures=tuple(
+            f"{search.name}#{trial.number}: {trial.user_attrs[FAILURE]}"
+            for search, now in pairs
+            for trial in now.trials
+            if FAILURE in trial.user_attrs
+        ),
+    )
+
+
+def table(status: Status) -> Table:
+    """The status as a table for the terminal."""
+    rows = Table("", "epochs", "of", "best error", "trials", "lost", title=status.study)
+    for arm in status.arms:
+        states = ", ".join(f"{n} {state}" for state, n in sorted(arm.states.items()))
+        best = "-" if arm.best is None else f"{arm.best:.2%}"
+        rows.add_row(arm.name, str(arm.spent), str(arm.budget), best, states, str(arm.lost))
+    return rows
+
+
+def _arm(study: Study, arm: str, parts: Sequence[tuple[Search, SearchState]]) -> ArmStatus:
+    states: Counter[str] = Counter()
+    best: list[float] = []
+    budget = 0
+    for search, now in parts:
+        states.update(state_of(trial, now) for trial in now.trials)
+        chosen = recommend(now.trials)
+        if chosen is not None and chosen.value is not None:
+            best.append(chosen.value)
+        budget += _budget(study, search, now)
+    rows = [a for _, now in parts for attempts in now.attempts.values() for a in attempts]
+    return ArmStatus(
+        name=arm,
+        spent=sum(now.spent for _, now in parts),
+        budget=budget,
+        seconds=sum(a.seconds for a in rows),
+        states=dict(states),
+        best=min(best, default=None),
+        lost=sum(a.end in ("lost", "failed") for a in rows),
+    )
+
+
+def _budget(study: Study, search: Search, now: SearchState) -> int:
+    if search.budget is not None:
+        return search.budget
+    kept = [t for t in now.trials if t.state != TrialState.FAIL]
+    return sum(study.run_of(search, trial).recipe.epochs for trial in kept)
+
+
+def _busy(search: Search, trial: FrozenTrial, now: SearchState) -> Busy:
+    attempt = now.attempts[trial.number][-1]
+    return Busy(
+        worker=attempt.worker,
+        device=attempt.device,
+        trial=f"{search.name}#{trial.number}",
+        attempt=attempt.number,
+        epoch=attempt.from_epoch + attempt.epochs,
+        until_epoch=attempt.until_epoch,
+        running=attempt.progressed + attempt.idle - attempt.started,
+        idle=attempt.idle,
+    )

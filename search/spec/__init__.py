@@ -1,0 +1,1 @@
+"""What was asked: the study file and the search space that it describes."""

@@ -1,0 +1,1 @@
+"""Where things are kept: the database, the ledger of attempts, and the artifact store."""

@@ -1,0 +1,292 @@
+"""The attempts table: lease, fencing token and cost ledger of every trial.
+
+One row is one worker's attempt at one trial. (search, trial, number) is unique, so to insert a row
+is to own the trial, on SQLite as on Postgres. A row without an ``end`` is live. All times are the
+database's clock, in seconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from tuneoff.search.errors import LeaseLost
+from tuneoff.search.store.database import Database, db_now, db_started, metadata
+
+MOST_NAMED = 1000
+"""More trials than these are not named in a query: their whole search is read."""
+
+End = Literal["finished", "pruned", "paused", "released", "lost", "failed"]
+
+attempts_table = sa.Table(
+    "tuneoff_attempts",
+    metadata,
+    sa.Column("search", sa.String(200), primary_key=True),
+    sa.Column("trial", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("worker", sa.String(200), nullable=False),
+    sa.Column("process", sa.String(200), nullable=False),
+    sa.Column("device", sa.String(100), nullable=False),
+    sa.Column("started", sa.Float, nullable=False),
+    sa.Column("progressed", sa.Float, nullable=False),
+    sa.Column("ended", sa.Float),
+    sa.Column("end", sa.String(20)),
+    sa.Column("reason", sa.String(500)),
+    sa.Column("from_epoch", sa.Integer, nullable=False),
+    sa.Column("until_epoch", sa.Integer, nullable=False),
+    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+)
+_t = attempts_table.c
+# Who is at work is asked before each claim, however many attempts have ended.
+sa.Index("tuneoff_attempts_live", _t.search, sqlite_where=_t.end.is_(None),
+         postgresql_where=_t.end.is_(None))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who makes an attempt.
+
+    Attributes:
+        name: for people: HOST/PID.
+        process: names one operating-system process for ever, or "" where that is not known.
+        device: "cpu", "cuda:0"...
+    """
+
+    name: str
+    process: str
+    device: str
+
+    @classmethod
+    def here(cls, device: str) -> Worker:
+        """This process."""
+        pid = os.getpid()
+        process = f"{_machine()}/{pid}/{_started(pid)}" if _machine() else ""
+        return cls(f"{socket.gethostname()}/{pid}", process, device)
+
+
+@cache
+def _machine() -> str:
+    """This boot of this kernel and its process namespace; "" where Linux does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def process_is_gone(process: str) -> bool:
+    """True if that process ran on this machine and has ended; False if alive or elsewhere."""
+    machine, _, rest = process.rpartition("/")
+    machine, _, pid = machine.rpartition("/")
+    if not machine or machine != _machine():
+        return False
+    return _started(int(pid)) != rest
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks since boot; "" if it is not there, or a zombie.
+
+    Not in seconds since 1970: those move when the machine's clock is set, and then a process that
+    is alive would pass for another one that had its number before.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()  # from the third on; the second may hold anything
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One row, and how long ago it last showed progress.
+
+    Attributes:
+        from_epoch: completed epochs at its start; until_epoch: where it is to stop.
+        epochs: epochs that it has trained; seconds: device time that took.
+        idle: seconds since its last sign of progress, or since the database came up if that was
+            later, by the database's clock.
+    """
+
+    search: str
+    trial: int
+    number: int
+    token: str
+    worker: str
+    process: str
+    device: str
+    started: float
+    progressed: float
+    ended: float | None
+    end: End | None
+    reason: str | None
+    from_epoch: int
+    until_epoch: int
+    epochs: int
+    seconds: float
+    idle: float
+
+    @property
+    def live(self) -> bool:
+        """True while its worker owns the trial."""
+        return self.end is None
+
+    @property
+    def reached(self) -> int:
+        """The epoch to which it has brought its trial."""
+        return self.from_epoch + self.epochs
+
+    @property
+    def reserved(self) -> int:
+        """Epochs that it may still train."""
+        return max(0, self.until_epoch - self.reached) if self.live else 0
+
+    def is_stale(self, grace_seconds: float) -> bool:
+        """True if its worker is gone, or has shown no progress for the grace period."""
+        return self.live and (self.idle > grace_seconds or process_is_gone(self.process))
+
+
+def read(
+    database: Database, searches: Iterable[str], trials: Collection[int] | None = None
+) -> list[Attempt]:
+    """Attempts at trials of these searches, oldest first: at all, or at those of these numbers."""
+    if trials is None:
+        return _select(database, searches, sa.true())
+    if len(trials) <= MOST_NAMED:
+        return _select(database, searches, _t.trial.in_(trials))
+    return [row for row in _select(database, searches, sa.true()) if row.trial in trials]
+
+
+def live(database: Database, searches: Iterable[str]) -> list[Attempt]:
+    """The live attempts at trials of these searches, oldest first."""
+    return _select(database, searches, _t.end.is_(None))
+
+
+def _select(
+    database: Database, searches: Iterable[str], which: sa.ColumnElement[bool]
+) -> list[Attempt]:
+    # While the database was down nobody could show progress: that time counts for nobody.
+    since = sa.case((_t.progressed < db_started(), db_started()), else_=_t.progressed)
+    query = (
+        sa.select(*_t, (db_now() - since).label("idle"))
+        .where(_t.search.in_(list(searches)), which)
+        .order_by(_t.started, _t.trial, _t.number)
+    )
+    with database.engine.connect() as connection:
+        return [Attempt(**row._mapping) for row in connection.execute(query)]
+
+
+def spent(attempts: Iterable[Attempt]) -> int:
+    """Epochs that these attempts have trained: the ledger's sum."""
+    return sum(attempt.epochs for attempt in attempts)
+
+
+def insert(
+    database: Database,
+    worker: Worker,
+    search: str,
+    trial: int,
+    number: int,
+    from_epoch: int,
+    until_epoch: int,
+) -> Attempt:
+    """Own the trial from here on (sqlalchemy.exc.IntegrityError if another does)."""
+    values: dict[str, Any] = {
+        "search": search,
+        "trial": trial,
+        "number": number,
+        "token": secrets.token_hex(16),
+        "worker": worker.name,
+        "process": worker.process,
+        "device": worker.device,
+        "from_epoch": from_epoch,
+        "until_epoch": until_epoch,
+        "epochs": 0,
+        "seconds": 0.0,
+    }
+    with database.engine.begin() as connection:
+        times = {"started": db_now(), "progressed": db_now()}
+        connection.execute(attempts_table.insert().values({**values, **times}))
+        row = connection.execute(
+            sa.select(*_t, sa.literal(0.0).label("idle")).where(_t.token == values["token"])
+        ).one()
+    return Attempt(**row._mapping)
+
+
+def progress(database: Database, attempt: Attempt, epochs: int, seconds: float) -> None:
+    """Show progress: ``epochs`` trained by this attempt so far, in ``seconds``.
+
+    Raises:
+        LeaseLost: the trial belongs to another worker by now.
+    """
+    _update(database, attempt, {"epochs": epochs, "seconds": seconds, "progressed": db_now()})
+
+
+def touch(database: Database, attempt: Attempt) -> None:
+    """Show progress within an epoch (LeaseLost as in ``progress``)."""
+    _update(database, attempt, {"progressed": db_now()})
+
+
+def resumed_from(database: Database, attempt: Attempt, epoch: int, before: Attempt | None) -> None:
+    """Put the ledger right when a checkpoint says where an attempt really starts.
+
+    A worker that was killed between its checkpoint and its next entry here trained epochs that
+    the ledger does not have yet; the checkpoint proves them, so they are entered now, for the
+    attempt ``before`` that trained them.
+
+    Raises:
+        LeaseLost: the trial belongs to another worker by now.
+    """
+    with database.engine.begin() as connection:
+        _write(connection, attempt, {"from_epoch": epoch, "progressed": db_now()})
+        if before is not None and before.reached < epoch:
+            connection.execute(
+                attempts_table.update()
+                .where(_t.token == before.token)
+                .values(epochs=epoch - before.from_epoch)
+            )
+
+
+def diverged(database: Database, attempt: Attempt, epoch: int) -> None:
+    """Enter the epoch in which a run diverged: it is paid for as any other.
+
+    Were it free, an arm that diverges in every first epoch would never spend its budget.
+
+    Raises:
+        LeaseLost: the trial belongs to another worker by now.
+    """
+    own = sa.case((_t.from_epoch < epoch, epoch - _t.from_epoch), else_=_t.epochs)
+    _update(database, attempt, {"epochs": own, "progressed": db_now()})
+
+
+def close(database: Database, attempt: Attempt, end: End, reason: str | None = None) -> None:
+    """End an attempt, and with it the ownership of the trial (LeaseLost as in ``progress``)."""
+    values = {"end": end, "ended": db_now(), "reason": reason and reason[:500]}
+    _update(database, attempt, values)
+
+
+def _update(database: Database, attempt: Attempt, values: Mapping[str, Any]) -> None:
+    with database.engine.begin() as connection:
+        _write(connection, attempt, values)
+
+
+def _write(connection: sa.Connection, attempt: Attempt, values: Mapping[str, Any]) -> None:
+    done = connection.execute(
+        attempts_table.update()
+        .where(_t.token == attempt.token, _t.end.is_(None))
+        .values(dict(values))
+    )
+    if done.rowcount == 0:
+        raise LeaseLost(
+            f"{attempt.search}#{attempt.trial}: attempt {attempt.number} was taken over"
+        )

@@ -1,0 +1,167 @@
+"""Workers on this machine: who gets what of it, and what becomes of those that die."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tuneoff.search.errors import SearchError, UserError
+from tuneoff.search.launch.base import Restarts, Seat
+from tuneoff.search.launch.local import Fleet, choose_gpus, seats, usable_cores
+
+
+class TestSeats:
+    """Sharing a machine."""
+
+    def test_each_worker_has_cores_of_its_own(self) -> None:
+        found = seats([0, 2, 4, 6, 8, 10, 12], [], workers=3)
+        assert [seat.cores for seat in found] == [(0, 2), (4, 6), (8, 10, 12)]
+        assert [seat.threads for seat in found] == [2, 2, 3]
+        assert {seat.device for seat in found} == {"cpu"}
+
+    def test_one_worker_a_core_unless_told(self) -> None:
+        assert [seat.cores for seat in seats([3, 5], [])] == [(3,), (5,)]
+
+    def test_more_workers_than_cores(self) -> None:
+        found = seats([3, 5], [], workers=5)
+        assert [seat.cores for seat in found] == [(3,), (5,), (3,), (5,), (3,)]
+        assert {seat.threads for seat in found} == {1}
+
+    def test_gpus(self) -> None:
+        found = seats(range(16), ["0", "GPU-8f1c"], workers=9, per_gpu=2)
+        visible = [seat.environment["CUDA_VISIBLE_DEVICES"] for seat in found]
+        assert visible == ["0", "0", "GPU-8f1c", "GPU-8f1c"]
+        assert {(seat.device, seat.threads, seat.cores) for seat in found} == {("cuda:0", 4, ())}
+
+    @pytest.mark.parametrize("numbers", [{"workers": 0}, {"per_gpu": 0}])
+    def test_nobody(self, numbers: dict[str, int]) -> None:
+        with pytest.raises(UserError, match="at least 1"):
+            seats([0], [], **numbers)
+
+
+class TestGpus:
+    """Naming GPUs."""
+
+    @pytest.mark.parametrize(
+        ("wanted", "visible", "names"),
+        [
+            (None, None, ["0", "1", "2"]),
+            ("all", None, ["0", "1", "2"]),
+            ("none", None, []),
+            ("2,0", None, ["2", "0"]),
+            (None, "5,3,7", ["5", "3", "7"]),
+            ("1", "5,3,7", ["3"]),
+            ("0,2", "GPU-a, GPU-b, MIG-c", ["GPU-a", "MIG-c"]),
+            ("all", "GPU-a,GPU-b,MIG-c,-1,4", ["GPU-a", "GPU-b", "MIG-c"]),
+        ],
+    )
+    def test_as_this_process_sees_them(
+        self, wanted: str | None, visible: str | None, names: list[str]
+    ) -> None:
+        assert choose_gpus(wanted, 3, visible) == names
+
+    def test_none_there(self) -> None:
+        assert choose_gpus(None, 0, None) == choose_gpus("all", 0, "") == []
+
+    @pytest.mark.parametrize("wanted", ["3", "-1", "0,9", "one", "", "0,0"])
+    def test_what_is_refused(self, wanted: str) -> None:
+        with pytest.raises(UserError, match=f"--gpus {wanted}: "):
+            choose_gpus(wanted, 3, None)
+
+
+class TestRestarts:
+    """When a worker starts again."""
+
+    def test_longer_pauses_then_the_end(self, tmp_path: Path) -> None:
+        restarts = Restarts((1.0, 5.0))
+        for pause in (1.0, 5.0):
+            restarts.started()
+            assert restarts.died("signal 9", tmp_path) == pause
+        restarts.started()
+        with pytest.raises(SearchError, match=r"3 times in a row \(signal 9\); see "):
+            restarts.died("signal 9", tmp_path)
+
+    def test_bad_input_ends_it_at_first_only(self, tmp_path: Path) -> None:
+        restarts = Restarts()
+        restarts.started()
+        with pytest.raises(UserError, match="no such study"):
+            restarts.died("no such study", tmp_path, 2)
+        restarts.started()
+        assert restarts.died("the database is away", tmp_path, 2) == 1.0
+
+    def test_a_steady_worker_is_forgiven(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        restarts = Restarts((1.0, 5.0))
+        restarts.started()
+        assert restarts.died("signal 9", tmp_path) == 1.0
+        restarts.started()
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 1000)
+        assert restarts.died("signal 9", tmp_path) == 1.0
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, sqlite_url: str) -> Iterator[Fleet]:
+    """Two workers on a database that is not there: each dies of it, as often as it is started."""
+    cores = usable_cores()
+    places = [Seat("cpu", 1, cores=(cores[0],)), Seat("cpu", 1, cores=(cores[-1],))]
+    with Fleet(["digits"], sqlite_url, places, tmp_path / "logs", "me", (0.1, 0.2)) as made:
+        yield made
+
+
+def processes() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if {"tuneoff", "worker"} <= set(child.cmdline())]
+
+
+def follow(fleet: Fleet, meanwhile: Callable[[], None]) -> None:
+    """Until its workers have left."""
+    deadline = time.monotonic() + 90
+    while fleet.poll():
+        assert time.monotonic() < deadline
+        meanwhile()
+        time.sleep(0.01)
+
+
+class TestFleet:
+    """Real processes."""
+
+    def test_each_is_kept_to_its_cores(self, fleet: Fleet) -> None:
+        cores = usable_cores()
+        found = sorted(tuple(worker.cpu_affinity()) for worker in processes())
+        assert found == sorted([(cores[0],), (cores[-1],)])
+
+    def test_bad_input_is_the_workers_own_line(self, fleet: Fleet) -> None:
+        with pytest.raises(UserError, match=r"^sqlite.*run `tuneoff create` first"):
+            follow(fleet, lambda: None)
+
+    def test_a_crash_loop_is_reported_and_stopped(self, fleet: Fleet, tmp_path: Path) -> None:
+        killed: set[int] = set()
+
+        def kill_all() -> None:
+            for worker in processes():
+                worker.kill()
+                killed.add(worker.pid)
+
+        with pytest.raises(SearchError, match=r"died 3 times in a row \(signal 9\); see .*me-\d"):
+            follow(fleet, kill_all)
+        assert len(killed) >= 3
+        assert "a worker died (signal 9) and starts again in 0 s" in fleet.news()
+        assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == [
+            "me-0.log",
+            "me-1.log",
+        ]
+
+    def test_nobody_is_left(self, tmp_path: Path, sqlite_url: str) -> None:
+        with Fleet(["digits"], sqlite_url, seats([0], [], 2), tmp_path):
+            mine = [worker.pid for worker in processes()]
+            assert len(mine) == 2
+        for pid in mine:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)

@@ -1,0 +1,291 @@
+"""What the model sees of stored trials: which epochs, on which scale, and in which order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial
+
+from tuneoff.search.policies.curve_gp.encoding import Encoding
+from tuneoff.search.policies.curve_gp.model import Observations
+from tuneoff.search.policies.curve_gp.observations import (
+    KNEE,
+    Curve,
+    Flattening,
+    active,
+    curves,
+    observe,
+    raw,
+)
+
+DISTRIBUTIONS = {"lr": FloatDistribution(0.0, 1.0), "momentum": FloatDistribution(0.0, 1.0)}
+ENCODING = Encoding(DISTRIBUTIONS)
+HORIZON = 27
+
+Told = tuple[dict[str, float], dict[int, float], float | None]
+Store = Callable[..., FrozenTrial]
+
+
+@st.composite
+def histories(draw: st.DrawFn, odd: bool = True) -> list[Told]:
+    """Parameters, errors by epoch and the value told: running, full and diverged runs.
+
+    Args:
+        odd: some errors are infinite or no number at all.
+    """
+    error = st.integers(0, 1000).map(lambda thousandths: thousandths / 1000)
+    if odd:
+        error = st.one_of(error, st.sampled_from([math.inf, -math.inf, math.nan]))
+    share = st.integers(0, 20).map(lambda twentieths: twentieths / 20)
+    told: list[Told] = []
+    for _ in range(draw(st.integers(1, 12))):
+        depth = draw(st.sampled_from([0, 1, 2, 3, 5, 9, 20, 26, HORIZON]))
+        errors = {epoch: draw(error) for epoch in range(1, depth + 1)}
+        full = errors.get(HORIZON)
+        ended = depth == HORIZON and not math.isnan(full or 0.0)
+        diverged = 0 < depth < HORIZON and draw(st.booleans())
+        value = full if ended else 0.9 if diverged else None
+        told.append(({"lr": draw(share), "momentum": draw(share)}, errors, value))
+    return told
+
+
+def trials_of(stored: Store, told: Sequence[Told]) -> list[FrozenTrial]:
+    return [stored(number, DISTRIBUTIONS, *one) for number, one in enumerate(told)]
+
+
+def seen(stored: Store, told: Sequence[Told], horizon: int = HORIZON) -> list[Curve]:
+    return [c for c in curves(trials_of(stored, told), ENCODING, horizon) if c.errors]
+
+
+def listed(found: Sequence[Curve]) -> list[Any]:
+    return [(c.number, c.x.tolist(), c.epoch, c.errors) for c in found]
+
+
+def run(*errors: float, lr: float = 0.5, value: float | None = None) -> Told:
+    return {"lr": lr, "momentum": 0.5}, dict(enumerate(errors, start=1)), value
+
+
+# Curves
+
+
+@given(histories(), st.randoms(use_true_random=False))
+def test_the_order_of_the_trials_changes_nothing(stored: Any, told: Any, random: Any) -> None:
+    trials = trials_of(stored, told)
+    expected = curves(trials, ENCODING, HORIZON)
+    random.shuffle(trials)
+    found = curves(trials, ENCODING, HORIZON)
+    assert listed(found) == listed(expected)
+    assert sorted(curve.number for curve in found) == list(range(len(trials)))
+    if any(curve.errors for curve in found):
+        one, other = (
+            observe([c for c in some if c.errors], ENCODING.parameter, HORIZON)
+            for some in (expected, found)
+        )
+        assert np.array_equal(one.y, other.y)
+        assert np.array_equal(one.t, other.t)
+
+
+@given(histories())
+def test_every_error_that_is_a_number_is_there_and_all_are_finite(stored: Any, told: Any) -> None:
+    for curve in curves(trials_of(stored, told), ENCODING, HORIZON):
+        params, errors, value = told[curve.number]
+        assert curve.x == pytest.approx([params["lr"], params["momentum"]])
+        expected = {epoch for epoch, error in errors.items() if not math.isnan(error)}
+        assert set(curve.errors) == expected | ({HORIZON} if value is not None else set())
+        assert all(math.isfinite(error) for error in curve.errors.values())
+        for epoch in expected:
+            if math.isfinite(errors[epoch]):
+                assert curve.errors[epoch] == errors[epoch]
+
+
+@given(histories())
+def test_a_maximised_metric_is_a_minimised_negative_one(stored: Any, told: Any) -> None:
+    negated = [
+        (params, {e: -v for e, v in errors.items()}, None if value is None else -value)
+        for params, errors, value in told
+    ]
+    expected = curves(trials_of(stored, told), ENCODING, HORIZON)
+    found = curves(trials_of(stored, negated), ENCODING, HORIZON, sign=-1.0)
+    assert listed(found) == listed(expected)
+
+
+def test_a_run_that_diverged_has_its_value_at_the_horizon(stored: Any) -> None:
+    (curve,) = seen(stored, [run(0.5, 0.9, value=0.9)])
+    assert curve.errors == {1: 0.5, 2: 0.9, HORIZON: 0.9}
+    assert curve.epoch == HORIZON
+    # What a run was told that did come to the horizon is no news.
+    (curve,) = seen(stored, [run(0.5, 0.4, value=0.3)], horizon=2)
+    assert curve.errors == {1: 0.5, 2: 0.4}
+
+
+def test_an_infinite_error_is_as_bad_as_the_worst_and_nan_is_none(stored: Any) -> None:
+    found = seen(stored, [run(0.3, math.inf, lr=0.1), run(0.8, math.nan, 0.7, lr=0.2)])
+    assert [curve.errors for curve in found] == [{1: 0.3, 2: 0.8}, {1: 0.8, 3: 0.7}]
+    # There is none that is finite.
+    found = seen(stored, [run(math.inf, math.nan)])
+    assert [curve.errors for curve in found] == [{1: 1.0}]
+
+
+def test_a_curve_ends_with_its_last_error(stored: Any) -> None:
+    told = [run(), run(0.5), run(0.5, 0.4, 0.3), run(0.5, 0.4, math.nan), run(math.nan)]
+    found = curves(trials_of(stored, told), ENCODING, HORIZON)
+    assert {curve.number: curve.epoch for curve in found} == {0: 0, 1: 1, 2: 3, 3: 2, 4: 0}
+
+
+def test_epochs_beyond_the_horizon_are_left_out(stored: Any) -> None:
+    (curve,) = seen(stored, [run(0.5, 0.4, 0.3, 0.2)], horizon=3)
+    assert curve.errors == {1: 0.5, 2: 0.4, 3: 0.3}
+
+
+def test_a_trial_without_a_parameter_is_an_error_that_names_it(stored: Any) -> None:
+    trial = stored(0, {"lr": DISTRIBUTIONS["lr"]}, {"lr": 0.5}, {1: 0.5})
+    with pytest.raises(ValueError, match="momentum is missing"):
+        curves([trial], ENCODING, HORIZON)
+
+
+# Observations
+
+
+@pytest.mark.parametrize(
+    ("horizon", "depth", "kept"),
+    [
+        (50, 50, [1, 3, 9, 27, 50]),
+        (50, 20, [1, 3, 9, 20]),
+        (50, 27, [1, 3, 9, 27]),
+        (50, 1, [1]),
+        (27, 27, [1, 3, 9, 27]),
+        (2, 2, [1, 2]),
+    ],
+)
+def test_the_epochs_that_are_observed_grow_by_threes(
+    stored: Any, horizon: int, depth: int, kept: list[int]
+) -> None:
+    errors = [1 / epoch for epoch in range(1, depth + 1)]
+    told = [run(*errors, value=errors[-1] if depth == horizon else None)]
+    data = raw(seen(stored, told, horizon), ENCODING.parameter, horizon)
+    assert data.t == pytest.approx([math.log(epoch) / math.log(horizon) for epoch in kept])
+    assert data.y == pytest.approx([1 / epoch for epoch in kept])
+    if depth == horizon:
+        assert data.t[-1] == 1.0
+
+
+def test_runs_of_a_single_epoch_are_full_runs(stored: Any) -> None:
+    data = raw(seen(stored, [run(0.5, value=0.5)], 1), ENCODING.parameter, 1)
+    assert data.t.tolist() == [1.0]
+
+
+def test_an_epoch_without_an_error_is_not_observed_but_those_before_are(stored: Any) -> None:
+    data = raw(seen(stored, [run(0.5, 0.4, 0.3, 0.2, math.nan)]), ENCODING.parameter, HORIZON)
+    assert data.y.tolist() == [0.5, 0.3, 0.2]
+
+
+@given(histories(odd=False), st.floats(1e-2, 1e3), st.floats(-100, 100))
+@example(told=[run(0.5, 0.4)], factor=100.0, shift=0.0)  # the median is the best
+@example(told=[run(0.5), run(0.5), run(0.7)], factor=100.0, shift=0.0)
+@example(told=[run(0.5), run(0.6), run(0.7)], factor=1e-14, shift=0.0)
+def test_neither_the_errors_unit_nor_their_zero_changes_anything(
+    stored: Any, told: Any, factor: float, shift: float
+) -> None:
+    moved = [
+        (
+            params,
+            {epoch: factor * error + shift for epoch, error in errors.items()},
+            None if value is None else factor * value + shift,
+        )
+        for params, errors, value in told
+    ]
+    if seen(stored, told):
+        one, other = (
+            observe(seen(stored, some), ENCODING.parameter, HORIZON) for some in (told, moved)
+        )
+        assert other.y == pytest.approx(one.y, abs=1e-6)
+
+
+def test_differences_between_good_errors_count_most(stored: Any) -> None:
+    told = [run(error, lr=error) for error in (0.1, 0.2, 0.3, 0.4, 0.9)]
+    y = observe(seen(stored, told), ENCODING.parameter, HORIZON).y
+    assert y[0] == 0.0
+    assert y[2] == pytest.approx(math.log1p(1 / KNEE))  # the median
+    steps = np.diff(y)
+    assert steps[0] > steps[1] > steps[2] > 0
+    assert steps[3] < 5 * steps[2]  # it is five times as far
+
+
+@given(histories(odd=False))
+def test_the_scale_has_an_inverse_and_keeps_the_order(stored: Any, told: Any) -> None:
+    if seen(stored, told):
+        data = raw(seen(stored, told), ENCODING.parameter, HORIZON)
+        scale = Flattening.of(data)
+        flat = scale.forward(data.y)
+        assert scale.inverse(flat) == pytest.approx(data.y, abs=1e-9)
+        assert np.array_equal(flat[:, None] < flat, data.y[:, None] < data.y)
+
+
+@given(st.floats(-2.0, 2.0), st.floats(1e-3, 1e3), st.lists(st.floats(-1e3, 1e3), min_size=2))
+def test_forecasts_better_than_any_error_have_their_place_on_the_scale(
+    best: float, unit: float, errors: list[float]
+) -> None:
+    scale = Flattening(best, unit)
+    y = np.sort(errors)
+    flat = scale.forward(y)
+    assert np.all(np.diff(flat) >= 0)
+    assert scale.inverse(flat) == pytest.approx(y, rel=1e-9, abs=1e-6)
+    around = scale.forward(np.array([best - 1e-4 * unit, best, best + 1e-4 * unit]))
+    assert around[1] - around[0] == pytest.approx(around[2] - around[1], rel=1e-3)  # no kink
+
+
+def test_errors_that_are_all_the_same_stay_so(stored: Any) -> None:
+    told = [run(0.9, 0.9, lr=lr) for lr in (0.1, 0.2, 0.3)]
+    data = observe(seen(stored, told), ENCODING.parameter, HORIZON)
+    assert np.array_equal(data.y, np.zeros(len(data.y)))
+
+
+# The observations that stand for all
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(8, 80))
+def test_what_is_kept_stands_for_all(seed: int, count: int, most: int) -> None:
+    rng = np.random.default_rng(seed)
+    depths = rng.integers(1, 5, count)
+    config = np.repeat(np.arange(count), depths)
+    t = np.concatenate([np.arange(depth) / 3 for depth in depths])
+    y = np.round(rng.random(len(t)), 1)
+    data = Observations(rng.random((count, 2)), np.array([0, 1]), config, t, y)
+
+    rows = active(data, most)
+    assert len(rows) <= most
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert set(rows.tolist()) <= set(range(len(y)))
+    if len(y) <= most:
+        assert len(rows) == len(y)
+        return
+    last = data.last
+    best = int(np.argmin(y[last]))
+    assert set(np.flatnonzero(config == best)) <= set(rows)
+    # A configuration is there with its last error, and perhaps with all the others.
+    for one in set(config[rows].tolist()):
+        whole, kept = np.flatnonzero(config == one), rows[config[rows] == one]
+        assert kept.tolist() in ([last[one]], whole.tolist())
+    # The worst is there too, and nothing is left that there is room for.
+    assert y[last].max() == y[rows[np.isin(rows, last)]].max()
+    assert len(rows) > most // 2
+    assert len(rows) == most or len(set(config[rows].tolist())) == count
+
+
+def test_whole_curves_are_those_of_the_best() -> None:
+    config, t = np.arange(10).repeat(3), np.tile([0.0, 0.5, 1.0], 10)
+    y = np.linspace(1, 2, 10).repeat(3)
+    data = Observations(np.linspace(0, 1, 10)[:, None], np.array([0]), config, t, y)
+    kept = config[active(data, 14)]
+    counts = np.bincount(kept, minlength=10)
+    assert counts.tolist() == [3, 3] + [1] * 8
+    # Room for one of them, and for six of the others, from the best to the worst.
+    counts = np.bincount(config[active(data, 9)], minlength=10)
+    assert counts.tolist() == [3, 1, 1, 0, 1, 1, 0, 1, 0, 1]

@@ -1,0 +1,374 @@
+"""The study file: every mistake gets one line that names the field and the fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuneoff.search.errors import SpecError
+from tuneoff.search.spec.file import PRUNERS, SAMPLERS, StudySpec, TrialSpec
+from tuneoff.search.study.study import read_study_file
+from tuneoff.trainer.recipe import SCHEDULES, HyperParams, Recipe
+
+LR = {"low": 1e-4, "high": 1.0, "log": True}
+HAND = {"hand": {"configs": [{"lr": 0.01}]}}
+
+# What is wrong with the small study file, and what the one line must name.
+MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "unknown key": ({"repeat": 3}, ["repeat: unknown key", "did you mean 'repeats'"]),
+    "unknown key in a section": (
+        {"trial": {"epoch": 3}},
+        ["trial.epoch: unknown", "did you mean 'epochs'"],
+    ),
+    "unknown key in an arm": (
+        {"arms": {"a": {"samplr": "gp"}}},
+        ["arms.a.samplr", "did you mean 'sampler'"],
+    ),
+    "unknown key in an arm called space": (
+        {"arms": {"space": {"samplr": "gp"}}},
+        ["arms.space.samplr", "did you mean 'sampler'"],
+    ),
+    "unknown key unlike any": ({"zzz": 1}, ["zzz: unknown key; take it out"]),
+    "missing section": ({"budget": None}, ["budget: is missing; add it"]),
+    "missing key": ({"data": {"name": None}}, ["data.name: is missing"]),
+    "number as text": ({"seed": "1"}, ["seed: '1' has the wrong type", "integer"]),
+    "text as number": ({"name": 3}, ["name: 3 has the wrong type", "string"]),
+    "fraction of an epoch": ({"trial": {"epochs": 2.5}}, ["trial.epochs: 2.5", "integer"]),
+    "flag as text": ({"trial": {"flip": "no"}}, ["trial.flip: 'no' has the wrong type"]),
+    "not a number": ({"trial": {"lr": float("nan")}}, ["trial.lr"]),
+    "empty space": ({"space": {"lr": None}}, ["space", "at least 1"]),
+    "empty range": ({"space": {"lr": {"low": None}}}, ["space.lr: is an empty range", "low = "]),
+    "range upside down": ({"space": {"lr": {"low": 2}}}, ["space.lr", "low must be smaller"]),
+    "range of one point": ({"space": {"lr": {"low": 1}}}, ["space.lr", "low must be smaller"]),
+    "log range from 0": ({"space": {"lr": {"low": 0}}}, ["space.lr", "starts above 0"]),
+    "log range with a step": ({"space": {"lr": {"step": 0.1}}}, ["space.lr", "log = false"]),
+    "endless range": ({"space": {"lr": {"high": float("inf")}}}, ["space.lr.high"]),
+    "one choice": ({"space": {"schedule": ["step"]}}, ["space.schedule", "add one"]),
+    "a choice twice": (
+        {"space": {"schedule": ["step", "cosine", "step"]}},
+        ["space.schedule", "twice"],
+    ),
+    "equal choices": ({"space": {"warmup_epochs": [1, 1.0]}}, ["warmup_epochs", "twice"]),
+    "choices and range": (
+        {"space": {"lr": {"choices": [0.1, 0.2]}}},
+        ["space.lr: has choices and a range"],
+    ),
+    "no parameter": ({"space": {"speed": {"low": 1, "high": 2}}}, ["space.speed", "choose from"]),
+    "epochs are fixed": (
+        {"space": {"epochs": {"low": 1, "high": 2}}},
+        ["space.epochs", "is fixed within a study"],
+    ),
+    "half an image": (
+        {"space": {"batch_size": {"low": 1.5, "high": 8}}},
+        ["space.batch_size", "whole number"],
+    ),
+    "choice of another type": ({"space": {"batch_size": [32, "64"]}}, ["space.batch_size", "'64'"]),
+    "flag spelt out": ({"space": {"flip": ["yes", "no"]}}, ["space.flip", "is a bool"]),
+    "range of flags": ({"space": {"flip": {"low": 0, "high": 1}}}, ["space.flip", "is a bool"]),
+    "impossible choice": ({"space": {"model": ["proxy", "vgg"]}}, ["space.model", "'vgg'"]),
+    "impossible end": ({"space": {"momentum": {"low": 0, "high": 1}}}, ["momentum", "below 1"]),
+    "step that misses the end": (
+        {"space": {"batch_size": {"low": 16, "high": 60, "step": 16}}},
+        ["space.batch_size", "write high = 48"],
+    ),
+    "no budget": ({"budget": {"epochs": 0}}, ["budget.epochs: 0", "greater than 0"]),
+    "negative budget": ({"budget": {"epochs": -9}}, ["budget.epochs: -9"]),
+    "budget below one trial": (
+        {"budget": {"epochs": 2}},
+        ["budget.epochs = 2", "trial.epochs = 3", "raise the one or lower the other"],
+    ),
+    "no arms": ({"arms": {}}, ["arms", "at least 1"]),
+    "unknown sampler": (
+        {"arms": {"a": {"sampler": "tpee"}}},
+        ["arms.a", "'tpee'", "did you mean 'tpe'", "quasi-random"],
+    ),
+    "unknown pruner": (
+        {"arms": {"a": {"sampler": "gp", "pruner": "medium"}}},
+        ["arms.a", "pruner 'medium'", "did you mean 'median'"],
+    ),
+    "sampler and list": (
+        {"arms": {"a": {"sampler": "gp", "configs": [{"lr": 0.1}]}}},
+        ["arms.a", "not both"],
+    ),
+    "empty list": ({"arms": {"a": {"configs": []}}}, ["arms.a", "has no configs"]),
+    "curve-gp with a pruner": (
+        {"arms": {"a": {"sampler": "curve-gp", "pruner": "median"}}},
+        ["arms.a", "take the pruner out"],
+    ),
+    "no sampler but a pruner": (
+        {"arms": {"a": {"pruner": "median"}}},
+        ["arms.a", "take the pruner out"],
+    ),
+    "start of another sampler": (
+        {"arms": {"a": {"sampler": "gp", "start_from": "a"}}},
+        ["arms.a", 'for sampler = "curve-gp"'],
+    ),
+    "start from no list": (
+        {"arms": {"a": {"start_from": "b"}, "b": {"sampler": "random"}}},
+        ["arms.a", "'b' is no arm with configs"],
+    ),
+    "reserved arm": ({"arms": {"full": {"sampler": "gp"}}}, ["arms.full", "cannot be used"]),
+    "arm with a slash": ({"arms": {"a/b": {"sampler": "gp"}}}, ["arms.a/b", "cannot be used"]),
+    "arm without letters": ({"arms": {"": {"sampler": "gp"}}}, ["arms.", "cannot be used"]),
+    "arm too long": ({"arms": {"a" * 65: {"sampler": "gp"}}}, ["cannot be used"]),
+    "unknown model": ({"trial": {"model": "resnet19"}}, ["trial", "'resnet19'", "resnet18"]),
+    "unknown schedule": ({"trial": {"schedule": "x"}}, ["trial", "schedule", "plateau"]),
+    "no batch": ({"trial": {"batch_size": 0}}, ["trial", "batch_size = 0", "at least 1"]),
+    "unknown dataset": ({"data": {"name": "mnist"}}, ["data", "'mnist'", "tiny-imagenet"]),
+    "dataset without path": ({"data": {"name": "folder"}}, ["data", "path is missing"]),
+    "all for validation": ({"data": {"validation": 1.0}}, ["data", "validation", "between 0 and"]),
+    "name with a blank": ({"name": "my study"}, ["name: 'my study'"]),
+    "name with a slash": ({"name": "a/b"}, ["name: 'a/b'"]),
+    "empty name": ({"name": ""}, ["name: ''"]),
+    "negative seed": ({"seed": -1}, ["seed: -1"]),
+    "seed too large": ({"seed": 2**32}, ["seed: 4294967296"]),
+    "no repeats": ({"repeats": 0}, ["repeats: 0"]),
+    "config outside of the space": (
+        {"arms": {"hand": {"configs": [{"lr": 0.1}, {"lr": 7.0}]}}},
+        ["arms.hand.configs.1", "lr = 7.0", "0.0001 to 1, log", "widen [space]"],
+    ),
+    "config incomplete": (
+        {"arms": HAND, "space": {"momentum": [0.5, 0.9]}},
+        ["arms.hand.configs.0", "momentum is missing"],
+    ),
+    "config with another parameter": (
+        {"arms": {"hand": {"configs": [{"lr": 0.1, "momentum": 0.9}]}}},
+        ["arms.hand.configs.0", "momentum is not searched"],
+    ),
+    "promotion without epochs": ({"promote": {"top": 2}}, ["promote.epochs: is missing"]),
+    "promotion of none": ({"promote": {"epochs": 1, "top": 0}}, ["promote.top: 0"]),
+    "promotion to no model": ({"promote": {"epochs": 1, "model": "x"}}, ["promote", "'x'"]),
+    "ensemble without promotion": (
+        {"ensemble": {"members": [{"model": "proxy"}]}},
+        ["ensemble: needs a [promote] section"],
+    ),
+    "ensemble of none": ({"ensemble": {"members": []}}, ["ensemble.members", "at least 1"]),
+    "member of no kind": (
+        {"promote": {"epochs": 1}, "ensemble": {"members": [{"model": "x"}]}},
+        ["ensemble.members.0", "'x'"],
+    ),
+    "unknown key of a member": (
+        {"promote": {"epochs": 1}, "ensemble": {"members": [{"model": "proxy", "epoch": 1}]}},
+        ["ensemble.members.0.epoch", "did you mean 'epochs'"],
+    ),
+    "unknown combination": (
+        {"promote": {"epochs": 1}, "ensemble": {"combine": "men", "members": [{"model": "proxy"}]}},
+        ["ensemble.combine", "did you mean 'mean'"],
+    ),
+    "impatience": ({"workers": {"grace_seconds": 0}}, ["workers.grace_seconds: 0"]),
+    "no attempts": ({"workers": {"max_attempts": 0}}, ["workers.max_attempts: 0"]),
+}
+
+
+def toml(values: dict[str, Any]) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(values)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_line(spec_values: Any, tmp_path: Path, mistake: str) -> None:
+    changes, named = MISTAKES[mistake]
+    file = tmp_path / "study.toml"
+    file.write_text(toml(spec_values(**changes)))
+    with pytest.raises(SpecError) as caught:
+        read_study_file(file)
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ")
+    assert "\n" not in message
+    for part in named:
+        assert part in message
+
+
+def test_the_small_study_file_is_good(spec_values: Any, tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(toml(spec_values()))
+    assert read_study_file(file).name == "small"
+
+
+def test_a_file_that_is_not_toml_or_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    with pytest.raises(SpecError, match=r"study.toml: cannot be read \(No such file"):
+        StudySpec.load(file)
+    for content in (b"name = ", b"\xff\xfe"):
+        file.write_bytes(content)
+        with pytest.raises(SpecError, match=r"study.toml: is not valid TOML"):
+            StudySpec.load(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("budget.epochs=20", lambda s: s.budget.epochs == 20),
+        ("budget.epochs = 20", lambda s: s.budget.epochs == 20),
+        ("trial.model=resnet18", lambda s: s.trial.model == "resnet18"),
+        ('trial.model="resnet18"', lambda s: s.trial.model == "resnet18"),
+        ("trial.lr=1e-2", lambda s: s.trial.lr == 0.01),
+        ("trial.flip=false", lambda s: not s.trial.flip),
+        ("data.image_size=32", lambda s: s.data.image_size == 32),
+        ("promote.epochs=5", lambda s: s.promote.epochs == 5),  # a section that was not there
+        ("space.lr.high=2", lambda s: s.space["lr"].high == 2),
+        ("space.batch_size=[16, 32]", lambda s: s.space["batch_size"].choices == (16, 32)),
+        ("arms.random.pruner=median", lambda s: s.arms["random"].pruner == "median"),
+        ("name=other", lambda s: s.name == "other"),
+    ],
+)
+def test_set_changes_any_value(spec_values: Any, tmp_path: Path, change: str, read: Any) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(toml(spec_values()))
+    assert read(StudySpec.load(file, [change]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("budget.epochs", "write it as --set budget.epochs=20"),
+        ("=20", "write it as --set budget.epochs=20"),
+        ("name.epochs=20", "name is not a table"),
+        ("budget.epoch=20", "did you mean 'epochs'"),
+        ("budget.epochs=many", "budget.epochs: 'many' has the wrong type"),
+        ("seed=1\nname = 'x'", "seed: \"1\\nname = 'x'\" has the wrong type"),
+    ],
+)
+def test_a_bad_set_gets_one_line(
+    spec_values: Any, tmp_path: Path, change: str, message: str
+) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(toml(spec_values()))
+    with pytest.raises(SpecError) as caught:
+        StudySpec.load(file, [change])
+    assert message in str(caught.value)
+
+
+# Valid specs
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+arm_names = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True).filter(
+    lambda name: name not in ("full", "ensemble")
+)
+floats = st.floats(1e-6, 1.0)
+ranges = st.tuples(floats, floats, st.booleans()).filter(lambda r: r[0] < r[1])
+params = st.one_of(
+    ranges.map(lambda r: {"low": r[0], "high": r[1], "log": r[2]}),
+    st.lists(floats, min_size=2, max_size=4, unique=True),
+)
+arms = st.one_of(
+    st.builds(
+        lambda sampler, pruner, startup: {
+            "sampler": sampler,
+            "pruner": "none" if sampler == "curve-gp" else pruner,
+            "startup": startup,
+        },
+        st.sampled_from(SAMPLERS),
+        st.sampled_from(PRUNERS),
+        st.integers(1, 20),
+    ),
+    st.lists(
+        st.builds(lambda lr, note: {"lr": lr, "note": note}, floats, st.text()), min_size=1
+    ).map(lambda configs: {"configs": configs}),
+)
+specs = st.fixed_dictionaries(
+    {
+        "name": names,
+        "data": st.fixed_dictionaries(
+            {"name": st.just("folder"), "path": st.text(min_size=1)},
+            optional={"image_size": st.integers(8, 300), "validation": st.floats(0.01, 0.99)},
+        ),
+        "space": st.fixed_dictionaries(
+            {"lr": params},
+            optional={"schedule": st.just(list(SCHEDULES)), "batch_size": st.just([8, 16])},
+        ),
+        "budget": st.fixed_dictionaries({"epochs": st.integers(9, 10**6)}),
+        "arms": st.dictionaries(arm_names, arms, min_size=1, max_size=3),
+    },
+    optional={
+        "seed": st.integers(0, 2**32 - 1),
+        "repeats": st.integers(1, 99),
+        "promote": st.fixed_dictionaries({"epochs": st.integers(1, 99)}),
+        "workers": st.fixed_dictionaries({"grace_seconds": st.floats(0.1, 1e6)}),
+    },
+)
+
+
+@given(specs)
+def test_a_spec_survives_storing(values: dict[str, Any]) -> None:
+    spec = StudySpec.parse(values, "test")
+    again = StudySpec.parse(json.loads(spec.model_dump_json()), "stored")
+    assert again == spec
+    assert again.digest() == spec.digest()
+    assert again.differences(spec) == []
+    assert list(again.space) == list(spec.space)
+
+
+@given(specs, st.text(min_size=1), st.floats(0.1, 1e6))
+def test_where_data_lie_and_patience_are_no_part_of_a_study(
+    values: dict[str, Any], path: str, grace: float
+) -> None:
+    spec = StudySpec.parse(values, "test")
+    moved = StudySpec.parse(
+        {
+            **values,
+            "data": {**values["data"], "path": path},
+            "workers": {"grace_seconds": grace, "max_attempts": 9},
+        },
+        "test",
+    )
+    assert moved.digest() == spec.digest()
+    assert spec.differences(moved) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"seed": 8}, "seed is 7, not 8"),
+        ({"trial": {"lr": 0.5}}, "trial.lr is 0.01, not 0.5"),
+        ({"budget": {"epochs": 12}}, "budget.epochs is 9, not 12"),
+        ({"space": {"lr": {"high": 2.0}}}, "space.lr.high is 1.0, not 2.0"),
+        ({"data": {"validation": 0.2}}, "data.validation is 0.1, not 0.2"),
+        ({"promote": {"epochs": 5}}, "promote.epochs is None, not 5"),
+        ({"arms": {"random": {"sampler": "tpe"}}}, "arms.random.sampler is 'random', not 'tpe'"),
+        ({"arms": {**HAND, "random": {"sampler": "random"}}}, "arms.hand.configs is None"),
+    ],
+)
+def test_a_difference_is_named(spec_values: Any, changes: dict[str, Any], field: str) -> None:
+    ours = StudySpec.parse(spec_values(), "test")
+    theirs = StudySpec.parse(spec_values(**changes), "test")
+    assert any(line.startswith(field) for line in ours.differences(theirs))
+    assert ours.digest() != theirs.digest()
+
+
+def test_a_file_changed_with_set_is_the_file_so_written(spec_values: Any, tmp_path: Path) -> None:
+    plain, changed = tmp_path / "plain.toml", tmp_path / "changed.toml"
+    plain.write_text(toml(spec_values()))
+    changed.write_text(toml(spec_values(budget={"epochs": 30})))
+    assert StudySpec.load(plain, ["budget.epochs=30"]) == StudySpec.load(changed)
+
+
+def test_full_training_and_members_build_on_the_trial(spec_values: Any) -> None:
+    spec = StudySpec.parse(
+        spec_values(
+            promote={"epochs": 20, "schedule": "cosine"},
+            ensemble={"members": [{"model": "proxy-dense"}, {"model": "proxy", "epochs": 4}]},
+        ),
+        "test",
+    )
+    assert spec.full_recipe() == spec.recipe().override({"epochs": 20, "schedule": "cosine"})
+    dense, short = spec.member_recipes()
+    assert (dense.model, dense.epochs, dense.schedule) == ("proxy-dense", 20, "cosine")
+    assert (short.model, short.epochs) == ("proxy", 4)
+    assert spec.recipe().data.split_seed == spec.seed
+    with pytest.raises(SpecError, match="no \\[promote\\] section"):
+        StudySpec.parse(spec_values(), "test").full_recipe()
+
+
+def test_trial_section_has_the_recipes_fields_and_defaults() -> None:
+    fields = {f.name: getattr(Recipe(), f.name) for f in dataclasses.fields(Recipe)}
+    del fields["data"]
+    assert TrialSpec().recipe_fields() == fields
+    assert TrialSpec().hyperparams() == HyperParams()

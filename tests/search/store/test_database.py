@@ -1,0 +1,388 @@
+"""One database for two schemas: URLs, versions, locks, the clock, and patience."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
+
+from tuneoff.search.errors import StorageError, StorageOutage
+from tuneoff.search.store import attempts
+from tuneoff.search.store.database import SCHEMA_VERSION, db_now, open_database, version_table
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "cannot be read"),
+        ("tuneoff.db", "cannot be read; write it as sqlite:///FILE"),
+        (f"postgresql://me:{SECRET}@host:port/db", "cannot be read"),
+        ("sqlite://", "in memory cannot be shared"),
+        ("sqlite:///:memory:", "in memory cannot be shared"),
+        (f"mysql://me:{SECRET}@host/db", "mysql databases are not supported"),
+        ("sqlite:////nowhere/at/all/tuneoff.db", "no such file; run `tuneoff create`"),
+        (f"postgresql://me:{SECRET}@127.0.0.1:1/db", "check the address, the user"),
+        (f"postgres://me:{SECRET}@127.0.0.1:1/db", "cannot be used"),
+        (f"postgresql+psycopg2://me:{SECRET}@127.0.0.1:1/db", "cannot be used"),
+        (f"postgresql://127.0.0.1:1/db?user=me&password={SECRET}", "cannot be used"),
+        (f"postgresql://me:{SECRET}@127.0.0.1:1/db?speed=high", "speed"),
+    ],
+)
+def test_a_bad_url_gets_one_line_without_the_password(url: str, message: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        open_database(url)
+    assert message in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_place_gets_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"the folder .*/missing does not exist"):
+        open_database(f"sqlite:///{tmp_path}/missing/tuneoff.db", create=True)
+    with pytest.raises(StorageError, match=r"cannot be used .*; check the file"):
+        open_database(f"sqlite:///{tmp_path}", create=True)
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database\n" * 100)
+    for create in (False, True):
+        with pytest.raises(StorageError, match="file is not a database"):
+            open_database(f"sqlite:///{text}", create=create)
+
+
+def test_a_database_without_our_tables_is_not_touched(tmp_path: Path) -> None:
+    file = tmp_path / "other.db"
+    connection = sqlite3.connect(file)
+    connection.execute("CREATE TABLE theirs (x INTEGER)")
+    connection.close()
+    before = file.read_bytes()
+    with pytest.raises(StorageError, match="holds no tuneoff study; run `tuneoff create`"):
+        open_database(f"sqlite:///{file}")
+    assert file.read_bytes() == before
+
+
+def test_another_version_is_refused_by_its_age(sqlite_url: str) -> None:
+    open_database(sqlite_url, create=True).close()
+    open_database(sqlite_url, create=True).close()  # again is a no-op
+    open_database(sqlite_url).close()
+    engine = sa.create_engine(sqlite_url)
+    for version, age in ((SCHEMA_VERSION + 1, "a newer"), (SCHEMA_VERSION - 1, "an older")):
+        with engine.begin() as connection:
+            connection.execute(version_table.update().values(version=version))
+        for create in (False, True):
+            with pytest.raises(StorageError, match=f"{age} tuneoff .schema {version}"):
+                open_database(sqlite_url, create=create)
+    # So is an Optuna of another age.
+    with engine.begin() as connection:
+        connection.execute(version_table.update().values(version=SCHEMA_VERSION))
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
+    for create in (False, True):
+        with pytest.raises(StorageError, match="cannot be used"):
+            open_database(sqlite_url, create=create)
+    engine.dispose()
+
+
+def test_the_password_is_never_shown(sqlite_database: Any) -> None:
+    url = sa.make_url(f"postgresql://me:{SECRET}@host/db?password={SECRET}&sslmode=require")
+    shown = str(replace(sqlite_database, url=url))
+    assert SECRET not in shown
+    assert shown == "postgresql://me:***@host/db?sslmode=require"
+
+
+def test_the_clock_is_the_databases(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    with database.engine.connect() as connection:
+        first, second = (connection.scalar(sa.select(db_now())) for _ in range(2))
+    assert abs(first - real) < 60
+    assert first <= second
+
+
+# Locks
+
+
+def test_the_lock_lets_in_one_at_a_time(database: Any, reopen: Any) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def enter(mine: Any) -> None:
+        for _ in range(3):
+            with mine.lock("search"):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.005)
+                inside.pop()
+
+    threads = [threading.Thread(target=enter, args=[reopen(database)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert most == [1] * 12
+
+
+def test_the_lock_is_freed_when_what_it_guards_fails(database: Any, reopen: Any) -> None:
+    with pytest.raises(KeyError), database.lock("search"):
+        raise KeyError
+    with reopen(database).lock("search"), pytest.raises(ZeroDivisionError):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_locks_of_other_names_do_not_wait_on_postgres(database: Any, reopen: Any) -> None:
+    with database.lock("one"), reopen(database).lock("two"):
+        pass
+
+
+HOLD = """
+import sys, time
+from tuneoff.search.store.database import open_database
+with open_database(sys.argv[1]).lock("search"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_lock_is_freed_when_its_holder_is_killed(database: Any) -> None:
+    url = database.url.render_as_string(hide_password=False)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, url],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).resolve().parents[3],
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    entered = threading.Event()
+
+    def enter() -> None:
+        with database.lock("search"):
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    assert not entered.wait(0.3)
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert entered.wait(20)
+    thread.join()
+
+
+# Sixteen at once
+
+
+def _create(url: str, barrier: Any, results: Any) -> None:
+    barrier.wait()
+    try:
+        database = open_database(url, create=True)
+        database.optuna.get_all_studies()
+        database.close()
+        results.put("")
+    except BaseException as error:
+        results.put(repr(error))
+
+
+@pytest.mark.slow
+def test_sixteen_processes_may_create_at_once(storage_url: str) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(16), context.Queue()
+    workers = [
+        context.Process(target=_create, args=[storage_url, barrier, results]) for _ in range(16)
+    ]
+    for worker in workers:
+        worker.start()
+    found = [results.get(timeout=120) for _ in workers]
+    for worker in workers:
+        worker.join(30)
+    results.close()
+    assert found == [""] * 16
+    database = open_database(storage_url)
+    with database.engine.connect() as connection:
+        rows = connection.execute(sa.select(version_table.c.version)).all()
+    assert rows == [(SCHEMA_VERSION,)]
+    database.close()
+
+
+# Patience
+
+OUTAGES = [
+    sa.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection\nin detail")),
+    sa.exc.InterfaceError("SELECT 1", {}, Exception("connection already closed")),
+    sa.exc.TimeoutError("QueuePool limit"),
+    StorageInternalError("An exception is raised during the commit."),
+]
+
+
+@pytest.mark.parametrize("error", OUTAGES)
+def test_an_action_is_tried_again_until_it_succeeds(sqlite_database: Any, error: Exception) -> None:
+    left = [error] * 3
+
+    def action() -> str:
+        if left:
+            raise left.pop()
+        return "done"
+
+    assert sqlite_database.patiently(action) == "done"
+
+
+def test_patience_ends(sqlite_database: Any) -> None:
+    tries: list[float] = []
+
+    def action() -> None:
+        tries.append(time.monotonic())
+        raise OUTAGES[0]
+
+    with pytest.raises(StorageOutage) as caught:
+        replace(sqlite_database, patience=0.4).patiently(action)
+    assert len(tries) == 5  # pauses of about 0.05, 0.1, 0.2 and 0.4 s
+    assert "server closed the connection" in str(caught.value)
+    assert "in detail" not in str(caught.value)
+    assert "start the worker again" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), sa.exc.IntegrityError("INSERT", {}, Exception("twice"))]
+)
+def test_what_is_no_outage_passes_at_once(sqlite_database: Any, error: Exception) -> None:
+    tries = []
+
+    def action() -> None:
+        tries.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        sqlite_database.patiently(action)
+    assert len(tries) == 1
+
+
+def test_a_restart_of_postgres_is_waited_out(postgres_url: str, postgres_server: Any) -> None:
+    database = open_database(postgres_url, create=True, patience=20)
+    optuna.create_study(storage=database.optuna, study_name="there")
+    thread = threading.Thread(target=lambda: postgres_server.restart(0.3, "immediate"))
+    thread.start()
+    while thread.is_alive():
+        names = database.patiently(lambda: optuna.get_all_study_names(database.optuna))
+        assert names == ["there"]
+    with database.lock("after"):
+        assert database.patiently(lambda: len(database.optuna.get_all_studies())) == 1
+    database.close()
+
+
+def test_signals_do_not_end_the_wait(sqlite_database: Any) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, _: heard.append(number))
+    left = [OUTAGES[0]] * 2
+
+    def action() -> str:
+        if left:
+            os.kill(os.getpid(), signal.SIGUSR2)
+            raise left.pop()
+        return "done"
+
+    assert sqlite_database.patiently(action) == "done"
+    signal.signal(signal.SIGUSR2, before)
+    assert len(heard) == 2
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_whoever_lost_the_lock_commits_nothing(
+    database: Any, postgres_server: Any, make_study: Any, me: Any
+) -> None:
+    """Its session is gone, and with it the lock; its other connections live."""
+    study = make_study(database)
+    search, storage = study.arms[0], database.optuna
+    number = storage.get_study_id_from_name(search.name)
+
+    def insert() -> None:
+        attempts.insert(database, me, search.name, 0, 0, 0, 3)
+
+    def robbed(write: Callable[[], object]) -> None:
+        with database.lock("x"):
+            postgres_server.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+            )
+            write()
+
+    with pytest.raises(sa.exc.OperationalError, match="the lock went with the connection"):
+        robbed(insert)
+    with pytest.raises(StorageInternalError):
+        robbed(lambda: storage.create_new_trial(number))
+    assert attempts.read(database, [search.name]) == []
+    assert study.trials(search) == ()
+    with database.lock("x"):
+        insert()
+        storage.create_new_trial(number)
+    assert len(attempts.read(database, [search.name])) == len(study.trials(search)) == 1
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_a_lock_is_had_only_when_the_last_holders_commits_are_through(
+    database: Any, postgres_server: Any, reopen: Any
+) -> None:
+    other = reopen(database)
+    gone, got = threading.Event(), threading.Event()
+
+    def follow() -> None:
+        assert gone.wait(60)
+        with other.lock("x"):
+            got.set()
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    with contextlib.suppress(sa.exc.OperationalError), database.lock("x"):
+        with database.engine.connect() as committing:
+            database._fence.look(committing, None, "INSERT")
+            database._fence.check(committing)
+            (holder,) = postgres_server.execute(
+                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'"
+            )
+            postgres_server.execute(f"SELECT pg_terminate_backend({holder[0]}, 5000)")
+            gone.set()
+            assert not got.wait(1)
+            committing.rollback()
+        assert got.wait(60)
+    thread.join(60)
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_a_holder_that_is_frozen_loses_the_lock(
+    database: Any, make_study: Any, me: Any, reopen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuneoff.search.store.database.FROZEN_SECONDS", 1)
+    search, other, got = make_study(database).arms[0], reopen(database), threading.Event()
+
+    def follow() -> None:
+        with other.lock("x"):
+            got.set()
+
+    def freeze() -> None:
+        with database.lock("x"):
+            thread.start()
+            assert got.wait(60)  # nothing is heard of us meanwhile
+            attempts.insert(database, me, search.name, 0, 0, 0, 3)
+
+    thread = threading.Thread(target=follow)
+    with pytest.raises(sa.exc.OperationalError, match="the lock went with the connection"):
+        freeze()
+    thread.join(60)
+    assert attempts.read(database, [search.name]) == []
+    with database.lock("x"):  # and it is none the worse for it
+        attempts.insert(database, me, search.name, 0, 0, 0, 3)
+    with database.engine.connect() as connection:
+        query = sa.text("SHOW idle_session_timeout")
+        assert connection.scalar(query) == "0"

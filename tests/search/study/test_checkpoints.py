@@ -1,0 +1,472 @@
+"""Two machines, with a database and an artifact store between them and no folder in common."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from optuna.trial import TrialState
+
+from tuneoff.search.errors import ArtifactError, ArtifactOutage, LeaseLost, StudyError
+from tuneoff.search.policies.base import Decision
+from tuneoff.search.store import attempts
+from tuneoff.search.store.attributes import ENSEMBLE
+from tuneoff.search.study.checkpoints import keep, read_scores
+from tuneoff.search.study.study import MARK, Study, check_artifacts, create_study, open_study
+from tuneoff.search.work.claim import Claim, claim
+from tuneoff.search.work.promote import advance, is_promoted
+from tuneoff.search.work.trial import Completed, Interruption, Stopped, run_trial
+from tuneoff.search.work.worker import work
+
+EPOCHS = 6
+
+
+class Killed(BaseException):
+    """What SIGKILL does: nothing more is written."""
+
+
+@dataclass
+class Machine:
+    """A study as one machine sees it, and its trainer."""
+
+    study: Study
+    trainer: Any
+
+    def claim(self, worker: Any) -> Claim:
+        found = claim(self.study, self.study.arms[0], worker)
+        assert isinstance(found, Claim)
+        return found
+
+    def files(self) -> list[str]:
+        return sorted(p.name for p in self.study.work.rglob("*") if p.is_file())
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found
+
+
+@pytest.fixture
+def machines(
+    sqlite_database: Any, make_study: Any, make_trainer: Any, tmp_path: Path, store_url: str
+) -> Callable[..., tuple[Machine, ...]]:
+    """Machines of one study, each with a folder of its own: machines(2, budget=...)."""
+
+    def make(count: int, **changes: Any) -> tuple[Machine, ...]:
+        values = {"trial": {"epochs": EPOCHS}, "budget": {"epochs": EPOCHS}, **changes}
+        workers = {"artifacts": store_url, **values.pop("workers", {})}
+        study = make_study(sqlite_database, workers=workers, **values)
+        return tuple(
+            Machine(
+                open_study(sqlite_database, study.name, tmp_path / f"machine-{i}"),
+                replace(make_trainer(), root=tmp_path / f"machine-{i}"),
+            )
+            for i in range(count)
+        )
+
+    return make
+
+
+@pytest.fixture
+def stored(store_url: str, s3_server: Any) -> Callable[[Study], list[str]]:
+    """The keys that a store has of a study, without its mark."""
+
+    def keys(study: Study) -> list[str]:
+        if store_url.startswith("file:"):
+            root = Path(unquote(urlsplit(store_url).path))
+            found = [p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()]
+        else:
+            listed = s3_server.client().list_objects_v2(Bucket=urlsplit(store_url).netloc)
+            found = [e["Key"].removeprefix("some/prefix/") for e in listed.get("Contents", [])]
+        mine = sorted(k for k in found if k.startswith(study.folder.name))
+        assert f"{study.folder.name}/{MARK}" in mine
+        return [k.removeprefix(f"{study.folder.name}/") for k in mine if not k.endswith(MARK)]
+
+    return keys
+
+
+def trained(machine: Machine) -> list[int]:
+    """The epochs that all machines trained, one trial's."""
+    return sorted(epoch for _, epoch in machine.trainer.trained().elements())
+
+
+def ledger(machine: Machine) -> list[tuple[int, int]]:
+    """(from_epoch, epochs) of each attempt at the first trial."""
+    rows = attempts.read(machine.study.database, [machine.study.arms[0].name])
+    return [(row.from_epoch, row.epochs) for row in sorted(rows, key=lambda r: r.number)]
+
+
+@pytest.mark.parametrize(
+    ("step", "again", "unpaid"),
+    [
+        # What A had done, when it was killed in its fourth epoch, that B cannot know of.
+        ("epoch", [], 0),
+        ("checkpoint", [], 0),
+        ("checkpoint written", [4], 1),  # in the folder alone: as if killed within the epoch
+        ("before the upload", [4], 0),
+        ("after the upload", [], 0),
+    ],
+)
+def test_another_machine_goes_on_from_the_store(
+    machines: Any, doomed: Any, me: Any, never: Any, stored: Any,
+    step: str, again: list[int], unpaid: int,
+) -> None:  # fmt: skip
+    a, b = machines(2)
+    counts: dict[str, int] = {}
+
+    def reach(name: str) -> None:
+        counts[name] = counts.get(name, 0) + 1
+        if name == step and counts[name] == 4:
+            raise Killed
+
+    a.trainer.step = reach
+    put = type(a.study.artifacts).put
+
+    def watched(self: Any, key: str, name: str, content: bytes, tick: Any) -> None:
+        reach("before the upload")
+        put(self, key, name, content, tick)
+        reach("after the upload")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(a.study.artifacts), "put", watched)
+        mine = a.claim(doomed)
+        with pytest.raises(Killed):
+            run_trial(a.study, mine, a.trainer, never)
+
+    assert isinstance(run_trial(b.study, b.claim(me), b.trainer, never), Completed)
+    assert trained(b) == sorted([*range(1, EPOCHS + 1), *again])
+    assert sum(paid for _, paid in ledger(b)) == len(trained(b)) - unpaid
+    (trial,) = b.study.trials(b.study.arms[0])
+    run = b.study.run_of(b.study.arms[0], trial)
+    curve = {e: b.trainer.error(run.params, run.seed, e) for e in range(1, EPOCHS + 1)}
+    assert trial.intermediate_values == curve
+    # A finished search trial leaves nothing behind; what A had goes when A next looks.
+    assert stored(b.study) == []
+    assert b.files() == []
+    assert a.files() != []
+    work(a.study, a.study.arms, a.trainer, me, never)
+    assert a.files() == []
+
+
+def test_who_is_asked_to_leave_hands_over_what_it_has(
+    machines: Any, me: Any, never: Any, stored: Any
+) -> None:
+    a, b, c = machines(3)
+    for machine, last in ((a, 3), (b, 5)):
+        asked = threading.Event()
+        machine.trainer.during = lambda _, epoch, e=asked, n=last: e.set() if epoch == n else None
+        outcome = run_trial(machine.study, machine.claim(me), machine.trainer, asked.is_set)
+        assert isinstance(outcome, Interruption)
+        assert outcome.fatal is None
+    assert isinstance(run_trial(c.study, c.claim(me), c.trainer, never), Completed)
+    assert trained(c) == list(range(1, EPOCHS + 1))
+    assert [start for start, _ in ledger(c)] == [0, 2, 4]
+    assert sum(paid for _, paid in ledger(c)) == EPOCHS
+
+
+def test_a_run_paused_here_is_resumed_there(
+    machines: Any, me: Any, never: Any, stored: Any
+) -> None:
+    a, b = machines(2)
+
+    class Pause:
+        stops = True
+
+        def after(self, history: Any, trial: Any) -> Decision:
+            done = max(trial.intermediate_values)
+            return Decision.PAUSE if done in (2, 4) else Decision.CONTINUE
+
+        def next(self, history: Any) -> Any:
+            from tuneoff.search.policies.base import ResumeTrial
+
+            return ResumeTrial(0, EPOCHS) if history.paused else None
+
+    first = a.claim(me)
+    policy: Any = Pause()
+    first = replace(first, search=replace(first.search, policy=policy))
+    assert run_trial(a.study, first, a.trainer, never) == Stopped(Decision.PAUSE)
+    assert stored(a.study) == ["random/0/00000/0/checkpoint"]
+    for machine, outcome in ((b, Stopped(Decision.PAUSE)), (a, None)):
+        found = claim(machine.study, first.search, me)
+        assert isinstance(found, Claim)
+        ended = run_trial(machine.study, found, machine.trainer, never)
+        assert ended == outcome or (outcome is None and isinstance(ended, Completed))
+    assert trained(a) == list(range(1, EPOCHS + 1))
+    assert ledger(a) == [(0, 2), (2, 2), (4, 2)]
+    assert stored(a.study) == []
+
+
+def test_only_the_newest_and_the_one_before_are_kept(
+    machines: Any, doomed: Any, never: Any, stored: Any
+) -> None:
+    fleet = machines(4, trial={"epochs": 9}, budget={"epochs": 9})
+    for machine in fleet:
+        left = iter(range(2))
+
+        def die(folder: Path, epoch: int, left: Any = left) -> None:
+            if next(left, None) is None:
+                raise Killed
+
+        machine.trainer.fails = die
+        with pytest.raises(Killed):
+            run_trial(machine.study, machine.claim(doomed), machine.trainer, never)
+    assert [start for start, _ in ledger(fleet[0])] == [0, 2, 4, 6]
+    assert stored(fleet[0].study) == [f"random/0/00000/{n}/checkpoint" for n in (2, 3)]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
+def test_a_damaged_object_falls_back_to_the_attempt_before(
+    machines: Any, doomed: Any, me: Any, never: Any, damage: str
+) -> None:
+    a, b, c = machines(3)
+    for machine, count in ((a, 2), (b, 3)):
+        left = iter(range(count))
+
+        def die(folder: Path, epoch: int, left: Any = left) -> None:
+            if next(left, None) is None:
+                raise Killed
+
+        machine.trainer.fails = die
+        last = machine.claim(doomed)
+        with pytest.raises(Killed):
+            run_trial(machine.study, last, machine.trainer, never)
+    store = c.study.artifacts
+    folder = c.study.checkpoints(last.search, last.trial).relative_to(c.study.work)
+    key = f"{store.prefix}{folder.as_posix()}/1/checkpoint"
+    with closing(store.store.open_reader(key)) as reader:
+        whole = reader.read()
+    bad = {"cut": whole[:-5], "empty": b"", "foreign": b"\x89PNG" + whole}[damage]
+    store.store.write(key, io.BytesIO(bad))
+    assert isinstance(run_trial(c.study, c.claim(me), c.trainer, never), Completed)
+    # Epochs 3 to 5 are lost with the object, and the ledger says so.
+    assert ledger(c) == [(0, 2), (2, 3), (2, 4)]
+    assert trained(c) == [1, 2, 3, 3, 4, 4, 5, 5, 6]
+
+
+def test_a_stalled_worker_overwrites_nothing_of_its_successors(
+    age: Any, machines: Any, me: Any, never: Any, stored: Any, reopen: Any
+) -> None:
+    a, b, c = machines(3)
+    hanging, go = threading.Event(), threading.Event()
+
+    def hang(folder: Path, epoch: int) -> None:
+        if epoch == 3:
+            hanging.set()
+            assert go.wait(60)
+
+    a.trainer.during = hang
+    mine = a.claim(me)
+    stalled = replace(a.study, database=reopen(a.study.database))
+    outcome: list[Any] = []
+
+    def stall() -> None:
+        try:
+            outcome.append(run_trial(stalled, mine, a.trainer, never))
+        except LeaseLost as error:
+            outcome.append(error)
+        stalled.database.optuna.remove_session()
+
+    thread = threading.Thread(target=stall)
+    thread.start()
+    assert hanging.wait(60)
+    age(b.study.database, mine.attempt, 2 * b.study.spec.workers.grace_seconds)
+    theirs = claim(b.study, mine.search, me)
+    assert isinstance(theirs, Claim)
+    assert thread.is_alive()
+    left = iter(range(2))
+
+    def stop_after_two(folder: Path, epoch: int) -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    b.trainer.fails = stop_after_two
+    with pytest.raises(Killed):
+        run_trial(b.study, theirs, b.trainer, never)
+    before = stored(b.study)
+    go.set()
+    thread.join(60)
+    assert [type(found) for found in outcome] == [LeaseLost]
+    # The stalled worker's own third epoch is in its folder and nowhere else.
+    assert stored(b.study) == before == [f"random/0/00000/{n}/checkpoint" for n in (0, 1)]
+    folder = b.study.checkpoints(mine.search, mine.trial).relative_to(b.study.work)
+    path = c.study.artifacts.get(f"{folder.as_posix()}/1/checkpoint", c.study.work)
+    assert path is not None
+    assert path.name == "000004.json"
+
+
+def test_a_store_that_is_gone_releases_the_trial_and_says_so(
+    machines: Any, me: Any, never: Any, store_url: str, s3_server: Any
+) -> None:
+    a, b = machines(2)
+
+    def lose(folder: Path, epoch: int) -> None:
+        if epoch != 3:
+            return
+        if store_url.startswith("file:"):
+            root = Path(unquote(urlsplit(store_url).path))
+            shutil.move(root, root.with_name("gone"))
+        else:
+            s3_server.stop()
+
+    a.trainer.during = lose
+    a.study.__dict__["artifacts"] = replace(a.study.artifacts, patience=0.5)
+    outcome = run_trial(a.study, a.claim(me), a.trainer, never)
+    assert isinstance(outcome, Interruption)
+    assert isinstance(outcome.fatal, ArtifactOutage)
+    assert "could not be reached for" in outcome.reason
+    (row,) = attempts.read(a.study.database, [a.study.arms[0].name])
+    assert (row.end, row.reason, row.epochs) == ("released", outcome.reason, 3)
+    with pytest.raises(ArtifactOutage):
+        work(a.study, a.study.arms, a.trainer, me, never)
+    # It comes back: the third epoch was in A's folder alone.
+    if store_url.startswith("file:"):
+        root = Path(unquote(urlsplit(store_url).path))
+        shutil.move(root.with_name("gone"), root)
+    else:
+        s3_server.start()
+    assert isinstance(run_trial(b.study, b.claim(me), b.trainer, never), Completed)
+    assert trained(b) == [1, 2, 3, 3, 4, 5, 6]
+    assert sum(paid for _, paid in ledger(b)) == 7
+
+
+def test_a_bucket_that_is_deleted_releases_the_trial_at_once(
+    bucket_url: str, s3_server: Any, sqlite_database: Any, make_study: Any, make_trainer: Any,
+    me: Any, never: Any,
+) -> None:  # fmt: skip
+    study = make_study(sqlite_database, workers={"artifacts": bucket_url})
+    bucket = urlsplit(bucket_url).netloc
+
+    def lose(folder: Path, epoch: int) -> None:
+        client = s3_server.client()
+        for entry in client.list_objects_v2(Bucket=bucket).get("Contents", []):
+            client.delete_object(Bucket=bucket, Key=entry["Key"])
+        client.delete_bucket(Bucket=bucket)
+
+    with pytest.raises(ArtifactError, match="there is no such bucket; make it"):
+        work(study, study.arms, make_trainer(during=lose), me, never)
+    (row,) = attempts.read(sqlite_database, [study.arms[0].name])
+    assert row.end == "released"
+    assert "there is no such bucket" in str(row.reason)
+
+
+def test_what_was_promoted_here_is_combined_there(
+    machines: Any, me: Any, never: Any, stored: Any, doomed: Any
+) -> None:
+    a, b = machines(
+        2,
+        promote={"top": 1, "seeds": 1, "epochs": 3},
+        ensemble={"members": [{"model": "proxy"}, {"model": "proxy-dense"}]},
+    )
+    done = work(a.study, a.study.searches, a.trainer, me, never, lambda: step(a))
+    assert done.stopped is False
+    assert b.files() == []
+    assert not is_promoted(b.study)
+    work(b.study, b.study.searches, b.trainer, me, never, lambda: advance(b.study, b.trainer))
+    assert is_promoted(b.study)
+    table = b.study.optuna_study(b.study.ensemble).user_attrs[ENSEMBLE]
+    assert len(table["members"]) == 2
+    for trial in b.study.trials(b.study.ensemble):
+        assert trial.state == TrialState.COMPLETE
+        assert (
+            read_scores(b.study, trial, "test").error
+            == table["members"][trial.number]["test_error"]
+        )
+    assert {key.rsplit("/", 1)[1] for key in stored(b.study)} == {
+        "checkpoint",
+        "validation.npz",
+        "test.npz",
+    }
+
+
+def step(machine: Machine) -> bool:
+    """``advance``, but for what comes after the members are trained."""
+    from tuneoff.search.work.promote import enqueue_full, enqueue_members
+
+    return bool(enqueue_full(machine.study) or enqueue_members(machine.study))
+
+
+def test_scores_that_are_nowhere(
+    sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
+) -> None:
+    study = make_study(
+        sqlite_database,
+        promote={"top": 1, "seeds": 1, "epochs": 2},
+        ensemble={"members": [{"model": "proxy"}]},
+    )
+    machine = Machine(study, make_trainer())
+    work(study, study.searches, machine.trainer, me, never, lambda: step(machine))
+    elsewhere = replace(study, work=study.work / "elsewhere")
+    with pytest.raises(StudyError, match=r"validation.npz is missing: .* trained elsewhere"):
+        advance(elsewhere, machine.trainer)
+
+
+def test_a_store_that_is_not_the_studys(
+    machines: Any, store_url: str, never: Any, s3_server: Any, tmp_path: Path
+) -> None:
+    a, b = machines(2)
+    check_artifacts(a.study, never)
+    # On B, another folder or bucket hides behind the same URL: one that is not mounted, say.
+    other = s3_server.create_bucket() if store_url.startswith("s3:") else (tmp_path / "other")
+    if isinstance(other, Path):
+        other.mkdir()
+        other = other.as_uri()
+    spec = b.study.spec
+    moved = spec.model_copy(
+        update={"workers": spec.workers.model_copy(update={"artifacts": str(other)})}
+    )
+    elsewhere = replace(b.study, spec=moved)
+    with pytest.raises(ArtifactError, match=r"holds nothing of study .*`tuneoff create` again"):
+        check_artifacts(elsewhere, never)
+    # A store may be exchanged.
+    study = create_study(b.study.database, moved, b.study.task, b.study.work)
+    check_artifacts(study, never)
+    assert open_study(b.study.database, study.name, b.study.work).spec == moved
+
+
+def test_a_study_with_a_bad_store_is_not_created(
+    sqlite_database: Any, make_study: Any, bucket_url: str
+) -> None:
+    name = f"never-{os.getpid()}"
+    for url, message in (
+        (bucket_url.replace("bucket-", "no-bucket-"), "there is no such bucket"),
+        ("file:///nowhere/at/all", "does not exist"),
+        ("nonsense", "is no artifact store"),
+    ):
+        with pytest.raises(ArtifactError, match=message):
+            make_study(sqlite_database, name=name, workers={"artifacts": url})
+    with pytest.raises(StudyError, match="there is no study"):
+        open_study(sqlite_database, name, Path("nowhere"))
+
+
+def test_a_long_upload_keeps_the_lease(
+    database: Any, make_study: Any, me: Any, bucket_url: str, tmp_path: Path
+) -> None:
+    study = make_study(database, workers={"artifacts": bucket_url})
+    mine = claim(study, study.arms[0], me)
+    assert isinstance(mine, Claim)
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(20 * 2**20))
+    seen: list[tuple[str, float]] = []
+
+    def tick() -> bool:
+        # boto3 reads the parts of an object in threads of its own.
+        attempts.touch(database, mine.attempt)
+        (row,) = attempts.read(database, [mine.search.name])
+        seen.append((threading.current_thread().name, row.progressed))
+        return False
+
+    keep(study, mine.search, mine.trial, mine.attempt, file, tick)
+    assert len({thread for thread, _ in seen}) > 1
+    assert len(seen) >= 4
+    assert [when for _, when in seen] == sorted(when for _, when in seen)
+    assert seen[0][1] < seen[-1][1]

@@ -1,0 +1,119 @@
+"""Configurations entered by hand: read from options, refused when the budget is promised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from tuneoff.search.errors import UserError
+from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.spec.space import SearchSpace
+from tuneoff.search.store.attributes import ENTERED
+from tuneoff.search.work.manual import enqueue_by_hand, parse_params
+from tuneoff.search.work.worker import work
+
+SPACE = {
+    "momentum": {"low": 0.5, "high": 0.99},
+    "batch_size": {"low": 8, "high": 64},
+    "schedule": ["step", "cosine"],
+    "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
+}
+GOOD = {
+    "lr": 0.03, "momentum": 0.9, "batch_size": 16, "schedule": "step", "weight_decay": 1e-4,
+}  # fmt: skip
+REST = ["--momentum", "0.9", "--batch-size=16", "--schedule", "step", "--weight_decay=1e-4"]
+HAND = {"hand": {"configs": [{"lr": 0.1}]}, "random": {"sampler": "random"}}
+
+
+@pytest.fixture
+def space(spec_values: Any) -> SearchSpace:
+    return SearchSpace.of(StudySpec.parse(spec_values(space=SPACE), "test"))
+
+
+def test_options_are_read_in_either_form(space: SearchSpace) -> None:
+    assert parse_params(space, ["--lr", "0.03", *REST]) == GOOD
+    assert parse_params(space, ["--lr=0.03", *REST]) == GOOD
+    assert parse_params(space, [*REST, "--lr", "3e-2"]) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--lr"], "--lr has no value"),
+        (["0.03"], "0.03 has no value"),
+        (["lr", "0.03"], "lr: is no parameter of this study; it searches: --lr, --momentum"),
+        (["--rate", "0.03"], "--rate: is no parameter"),
+        (["--lr", "fast"], "--lr fast: is not a number"),
+        (["--lr", "7", *REST], "lr = 7.0 lies outside the space"),
+        (["--lr", "-1", *REST], "lr = -1.0 lies outside the space"),
+        (["--lr", "nan", *REST], "lr = nan lies outside the space"),
+        (["--lr", "inf", *REST], "lr = inf lies outside the space"),
+        (["--lr", "0.03", *REST, "--batch_size", "16.5"], "--batch_size 16.5: is not a number"),
+        (["--lr", "0.03", *REST, "--schedule", "none"], "choose one of: step, cosine"),
+        (REST, "lr is missing"),
+        ([], "lr is missing"),
+    ],
+)
+def test_a_bad_option_gets_one_line(space: SearchSpace, words: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_params(space, words)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_waits_in_every_repeat(database: Any, make_study: Any) -> None:
+    study = make_study(database, arms=HAND, repeats=2)
+    labels = enqueue_by_hand(study, {"lr": 0.03}, None, None, "a hunch")
+    assert labels == [f"{study.name}/hand/0#0", f"{study.name}/hand/1#0"]
+    assert enqueue_by_hand(study, {"lr": 0.04}, "hand", 1, None) == [f"{study.name}/hand/1#1"]
+    for search in (g for g in study.arms if g.arm == "hand"):
+        first = study.trials(search)[0]
+        assert (first.state, first.params) == (TrialState.WAITING, {"lr": 0.03})
+        assert first.user_attrs["note"] == "a hunch"
+        assert first.user_attrs[ENTERED].endswith("+00:00")
+
+
+def test_a_promised_budget_refuses_and_adds_nothing(database: Any, make_study: Any) -> None:
+    study = make_study(database, arms=HAND, repeats=2)
+    for lr in (0.01, 0.02, 0.03):
+        enqueue_by_hand(study, {"lr": lr}, None, 1, None)
+    with pytest.raises(UserError, match=r"hand/1: its budget is spent or promised \(0 epochs are"):
+        enqueue_by_hand(study, {"lr": 0.04}, None, None, None)
+    assert [len(study.trials(g)) for g in study.arms if g.arm == "hand"] == [0, 3]
+
+
+def test_what_is_entered_is_run_and_paid_for(
+    database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
+) -> None:
+    study = make_study(database, arms={"hand": HAND["hand"]})
+    enqueue_by_hand(study, {"lr": 0.03}, None, None, None)
+    trainer = make_trainer()
+    assert work(study, study.arms, trainer, me, never).attempts == 2
+    assert [t.params["lr"] for t in study.trials(study.arms[0])] == [0.03, 0.1]
+    enqueue_by_hand(study, {"lr": 0.02}, None, None, None)
+    with pytest.raises(UserError, match="budget is spent"):
+        enqueue_by_hand(study, {"lr": 0.02}, None, None, None)
+    assert work(study, study.arms, trainer, me, never).attempts == 1
+    check_ledger(study, trainer)
+
+
+@pytest.mark.parametrize(
+    ("arms", "arm", "repeat", "message"),
+    [
+        (HAND, "random", None, "random is no hand-tuned arm"),
+        (HAND, "nobody", None, "nobody is no hand-tuned arm"),
+        (HAND, None, 5, "there is no repeat 5; they go from 0 to 0"),
+        (HAND, None, -1, "there is no repeat -1"),
+        ({"random": {"sampler": "random"}}, None, None, "has 0 hand-tuned arms"),
+        ({"a": HAND["hand"], "b": HAND["hand"]}, None, None, "has 2 hand-tuned arms; choose"),
+    ],
+)
+def test_a_bad_arm_or_repeat_gets_one_line(
+    sqlite_database: Any, make_study: Any, arms: Any, arm: Any, repeat: Any, message: str
+) -> None:
+    study = make_study(sqlite_database, arms=arms)
+    with pytest.raises(UserError) as caught:
+        enqueue_by_hand(study, {"lr": 0.03}, arm, repeat, None)
+    assert message in str(caught.value)

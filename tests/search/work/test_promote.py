@@ -1,0 +1,273 @@
+"""Promotion: what is picked, ranked, trained in full and combined; each step may be cut off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from tuneoff.search.policies.base import NewTrial
+from tuneoff.search.results.read import confirmed, read_results, trial_curves
+from tuneoff.search.store.attributes import DIVERGED, ENSEMBLE, REPLICA, SEED, TEST_ERROR
+from tuneoff.search.study.selection import key_of, ranking, recommend
+from tuneoff.search.study.state import new_trial, read_state
+from tuneoff.search.work import promote
+from tuneoff.search.work.promote import (
+    advance,
+    best_configuration,
+    enqueue_full,
+    enqueue_members,
+    is_promoted,
+)
+from tuneoff.search.work.worker import work
+
+PROMOTE = {"top": 2, "seeds": 2, "epochs": 2}
+MEMBERS = {"members": [{"model": "proxy"}, {"model": "proxy-dense", "epochs": 3}]}
+ARMS = {"a": {"sampler": "random"}, "b": {"sampler": "random"}}
+
+
+def add(study: Any, search: Any, lr: float, value: float | None, epochs: int = 3) -> FrozenTrial:
+    """A finished search trial; pruned after ``epochs`` if it has no value."""
+    trial = new_trial(study, TrialState.RUNNING, NewTrial({"lr": lr}, 3))
+    stored = study.add_trial(search, trial)
+    for epoch in range(1, epochs + 1):
+        study.database.optuna.set_trial_intermediate_value(stored._trial_id, epoch, value or 0.1)
+    state = TrialState.PRUNED if value is None else TrialState.COMPLETE
+    study.database.optuna.set_trial_state_values(stored._trial_id, state, [value or 0.1])
+    return study.trials(search)[stored.number]
+
+
+@pytest.fixture
+def searched(make_study: Any, sqlite_database: Any) -> Any:
+    """A study whose search is over: two arms, two repeats."""
+    study = make_study(sqlite_database, arms=ARMS, repeats=2, promote=PROMOTE, ensemble=MEMBERS)
+    a0, b0, a1, b1 = study.arms
+    add(study, a0, 0.5, 0.4)
+    add(study, a0, 0.01, 0.2)
+    add(study, a0, 0.3, None, 1)  # looks best, but was pruned
+    add(study, a1, 0.01, 0.4)  # the same configuration: 0.3 on average
+    add(study, b0, 0.02, 0.25)
+    add(study, b0, 0.04, 0.25)  # as good, but later
+    add(study, b1, 0.7, 0.9)
+    return study
+
+
+def test_the_pick_is_the_best_full_run_and_the_earlier_of_equals(searched: Any) -> None:
+    picks = [recommend(searched.trials(search)) for search in searched.arms]
+    assert [trial and trial.number for trial in picks] == [1, 0, 0, 0]
+    assert recommend(()) is None
+    assert recommend(searched.trials(searched.arms[0])[2:]) is None
+
+
+def test_the_ranking_is_by_the_mean_over_equal_parameters(searched: Any) -> None:
+    rows = [(found.params["lr"], found.source, found.error) for found in ranking(searched)]
+    assert [row[:2] for row in rows] == [
+        (0.02, "b/0#0"), (0.04, "b/0#1"), (0.01, "a/0#1"), (0.5, "a/0#0"), (0.7, "b/1#0"),
+    ]  # fmt: skip
+    assert [row[2] for row in rows] == pytest.approx([0.25, 0.25, 0.3, 0.4, 0.9])
+
+
+def test_parameters_are_equal_in_any_order() -> None:
+    assert key_of({"a": 1, "b": "x"}) == key_of({"b": "x", "a": 1})
+    assert key_of({"a": 1}) != key_of({"a": "1"})
+
+
+# Of the picks 0.01 (repeats 0 and 1), 0.02 and 0.7; of the top two 0.02 and 0.04, each twice.
+WANTED = {(0.01, 0), (0.01, 1), (0.02, 0), (0.02, 1), (0.04, 0), (0.04, 1), (0.7, 1)}
+
+
+def runs(study: Any) -> list[tuple[float, int]]:
+    trials = study.trials(study.full)
+    return [(t.params["lr"], t.user_attrs[REPLICA]) for t in trials]
+
+
+def test_picks_and_top_are_enqueued_once(searched: Any) -> None:
+    assert not is_promoted(searched)
+    assert enqueue_full(searched) == len(WANTED)
+    assert enqueue_full(searched) == 0
+    assert len(runs(searched)) == len(WANTED)
+    assert set(runs(searched)) == WANTED
+    for trial in searched.trials(searched.full):
+        assert trial.state == TrialState.WAITING
+        assert searched.run_of(searched.full, trial).recipe.epochs == 2
+    # Equal configurations with equal seeds are equal runs; seeds differ from every search run's.
+    seeds = {tuple(t.user_attrs[SEED]) for t in searched.trials(searched.full)}
+    assert seeds == {(7, 1_000_000, 0), (7, 1_000_000, 1)}
+
+
+def test_promotion_that_was_cut_off_adds_only_the_missing(
+    searched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = promote._enqueue, [1, 2, 3]
+
+    def die(*arguments: Any) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(promote, "_enqueue", die)
+        with pytest.raises(KeyboardInterrupt):
+            enqueue_full(searched)
+    assert len(runs(searched)) == 3
+    assert enqueue_full(searched) == len(WANTED) - 3
+    assert sorted(runs(searched)) == sorted(WANTED)
+
+
+def test_from_search_to_ensemble(
+    searched: Any, make_trainer: Any, me: Any, never: Any, caplog: Any
+) -> None:
+    study = searched
+    trainer = make_trainer()
+    searches = (study.full, study.ensemble)
+    done = work(study, searches, trainer, me, never, lambda: advance(study, trainer))
+    assert done.attempts == len(WANTED) + 2
+    assert is_promoted(study)
+    assert not advance(study, trainer)
+
+    rows = confirmed(study)
+    assert {row.params["lr"] for row in rows} == {0.02, 0.04}
+    assert [len(row.validation_errors) for row in rows] == [2, 2]
+    assert [len(row.test_errors) for row in rows] == [2, 2]
+    means = [sum(row.validation_errors) / 2 for row in rows]
+    assert means == sorted(means)
+    best = best_configuration(study)
+    assert best == rows[0].params
+
+    members = study.trials(study.ensemble)
+    assert all(trial.params == best for trial in members)
+    recipes = [study.run_of(study.ensemble, trial).recipe for trial in members]
+    assert [(r.model, r.epochs) for r in recipes] == [("proxy", 2), ("proxy-dense", 3)]
+    results = read_results(study)
+    assert results.ensemble is not None
+    assert [m.model for m in results.ensemble.members] == ["proxy", "proxy-dense"]
+    assert [m.weight for m in results.ensemble.members] == [0.5, 0.5]
+    assert 0 < results.ensemble.test_error < 1
+
+    runs = {(run.arm, run.repeat): run for run in results.runs}
+    chosen = runs["a", 0].recommendation
+    assert chosen is not None
+    assert (chosen.trial, chosen.params) == (1, {"lr": 0.01})
+    assert chosen.full_validation_error is not None
+    assert chosen.test_error is not None
+    assert runs["a", 0].states == {"complete": 2, "pruned": 1}
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_member_that_diverges_leaves_a_smaller_ensemble(
+    searched: Any, make_trainer: Any, me: Any, never: Any, bad: int
+) -> None:
+    study = searched
+    trainer = make_trainer()
+    searches = (study.full, study.ensemble)
+    while not study.trials(study.ensemble):
+        assert advance(study, trainer)
+        if not study.trials(study.ensemble):
+            work(study, searches, trainer, me, never)
+    broken = make_trainer()
+    train = broken.train
+
+    def diverge(recipe: Any, params: Any, seed: Any, folder: Any, tick: Any) -> Any:
+        if folder.name == f"{bad:05d}":
+            broken.diverges = lambda params, epoch: True
+        else:
+            broken.diverges = lambda params, epoch: False
+        return train(recipe, params, seed, folder, tick)
+
+    broken.train = diverge
+    work(study, searches, broken, me, never, lambda: advance(study, broken))
+    states = [DIVERGED in t.user_attrs for t in study.trials(study.ensemble)]
+    assert states == [bad == 0, bad == 1]
+    ensemble = read_results(study).ensemble
+    assert ensemble is not None
+    assert [m.model for m in ensemble.members] == [["proxy-dense"], ["proxy"]][bad]
+    assert is_promoted(study)
+
+
+def test_an_ensemble_of_the_diverged_is_none(
+    searched: Any, make_trainer: Any, me: Any, never: Any
+) -> None:
+    study = searched
+    broken = make_trainer(diverges=lambda params, epoch: True)
+    searches = (study.full, study.ensemble)
+    work(study, searches, broken, me, never, lambda: advance(study, broken))
+    assert is_promoted(study)
+    assert read_results(study).ensemble is None
+    assert ENSEMBLE not in study.optuna_study(study.ensemble).user_attrs
+    assert all(TEST_ERROR not in t.user_attrs for t in study.trials(study.full))
+
+
+def test_nothing_is_promoted_without_the_section(
+    sqlite_database: Any, make_study: Any, make_trainer: Any
+) -> None:
+    study = make_study(sqlite_database)
+    add(study, study.arms[0], 0.1, 0.3)
+    assert enqueue_full(study) == 0
+    assert enqueue_members(study) == 0
+    assert not advance(study, make_trainer())
+    assert is_promoted(study)
+    assert confirmed(study) == []
+    assert best_configuration(study) is None
+
+
+def test_a_search_without_a_full_run_promotes_nothing(
+    sqlite_database: Any, make_study: Any, make_trainer: Any
+) -> None:
+    study = make_study(sqlite_database, promote=PROMOTE, ensemble=MEMBERS)
+    add(study, study.arms[0], 0.1, None, 1)
+    assert not advance(study, make_trainer())
+    assert is_promoted(study)
+    assert read_results(study).runs[0].recommendation is None
+
+
+def test_results_follow_the_ledger(
+    database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
+) -> None:
+    arms = {"hand": {"configs": [{"lr": 0.03}, {"lr": 0.5}, {"lr": 0.1}]}}
+    study = make_study(database, arms=arms)
+    trainer = make_trainer(diverges=lambda params, epoch: params.lr == 0.5 and epoch == 2)
+    work(study, study.arms, trainer, me, never)
+    (run,) = read_results(study).runs
+    first, _, third = study.trials(study.arms[0])
+    assert [(s.spent, s.trial, s.epoch, s.error, s.full) for s in run.steps] == [
+        (3, 0, 3, first.value, True),
+        (5, 1, 3, study.task.chance_error, True),
+        (8, 2, 3, third.value, True),
+    ]
+    assert (run.spent, run.budget, run.seconds) == (8, 9, 3.5)
+    assert run.states == {"complete": 2, "diverged": 1}
+    curves = trial_curves(study)
+    assert [curve.state for curve in curves] == ["complete", "diverged", "complete"]
+    assert curves[0].errors == first.intermediate_values
+
+
+def test_a_paused_trial_is_called_so(
+    sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
+) -> None:
+    from tuneoff.search.results.read import state_of
+    from tuneoff.search.work.claim import Claim, claim
+    from tuneoff.search.work.trial import run_trial
+
+    class Once:
+        stops = False
+
+        def next(self, history: Any) -> Any:
+            return None if history.trials else NewTrial({"lr": 0.1}, 1)
+
+        def after(self, history: Any, trial: Any) -> Any:
+            from tuneoff.search.policies.base import Decision
+
+            return Decision.CONTINUE
+
+    study = make_study(sqlite_database)
+    search = replace(study.arms[0], policy=Once())
+    found = claim(study, search, me)
+    assert isinstance(found, Claim)
+    run_trial(study, found, make_trainer(), never)
+    now = read_state(study, search)
+    assert [state_of(trial, now) for trial in now.trials] == ["paused"]
+    (run,) = read_results(study).runs
+    assert [(s.spent, s.epoch, s.full) for s in run.steps] == [(1, 1, False)]

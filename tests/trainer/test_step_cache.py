@@ -1,0 +1,150 @@
+"""Runs whose steps are captured and replayed, on the CPU with a recorder that runs them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tuneoff.trainer import checkpoint
+from tuneoff.trainer.contract import EpochRecord, RunSeed
+from tuneoff.trainer.errors import Interrupted
+from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.torch_trainer import TorchTrainer
+
+# 1,295 training images: 10 batches of 128, and one of 15.
+RECIPE = Recipe(epochs=2, batch_size=128, schedule="cosine", precision="fp32")
+
+
+class Again:
+    """Captures a step by keeping it; counts captures and replays."""
+
+    def __init__(self) -> None:
+        self.captures = self.replays = 0
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        self.captures += 1
+
+        def replay() -> None:
+            self.replays += 1
+            work()
+
+        return replay
+
+
+def never() -> bool:
+    return False
+
+
+def run(
+    trainer: TorchTrainer,
+    folder: Path,
+    recipe: Recipe = RECIPE,
+    params: HyperParams = HyperParams(lr=0.05),  # noqa: B008 - frozen
+    tick: Callable[[], bool] = never,
+) -> list[EpochRecord]:
+    return list(trainer.train(recipe, params, RunSeed(), folder, tick))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found = checkpoint.load_newest(folder, {})
+    assert found is not None
+    return dict(found.average or found.model)
+
+
+@pytest.fixture
+def again() -> Again:
+    return Again()
+
+
+@pytest.fixture
+def warm(session_cache: Path, again: Again) -> TorchTrainer:
+    return TorchTrainer("cpu", cache=session_cache, record=again)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"nesterov": True, "decay_norms": False, "layer_decay": {"fc": 3.0}, "clip": 1.0},
+        {"mixup": 0.2, "label_smoothing": 0.1, "ema": 0.9, "accumulation": 2},
+        {"frozen_epochs": 1, "start_size": 8, "data": replace(RECIPE.data, image_size=16)},
+    ],
+    ids=["plain", "optimiser", "augmentation", "frozen"],
+)
+def test_a_replayed_run_is_that_of_single_steps(
+    digits_trainer: TorchTrainer,
+    warm: TorchTrainer,
+    again: Again,
+    tmp_path: Path,
+    changes: dict[str, object],
+) -> None:
+    recipe = RECIPE.override(changes)
+    plain = run(digits_trainer, tmp_path / "plain", recipe)
+    replayed = run(warm, tmp_path / "warm", recipe)
+    assert again.captures == 1
+    assert again.replays > 0
+    for a, b in zip(plain, replayed, strict=True):
+        assert b.train_loss == pytest.approx(a.train_loss, rel=2e-2)
+        assert b.lr == a.lr
+
+
+def test_another_trial_needs_no_other_capture_and_owes_nothing_to_the_last(
+    warm: TorchTrainer, again: Again, session_cache: Path, tmp_path: Path
+) -> None:
+    other = HyperParams(lr=0.2, momentum=0.5, weight_decay=1e-2)
+    run(warm, tmp_path / "first")
+    second = run(warm, tmp_path / "second", params=other)
+    longer = run(warm, tmp_path / "third", replace(RECIPE, epochs=1, schedule="step"))
+    assert again.captures == 1
+    cold = TorchTrainer("cpu", cache=session_cache, record=Again())
+    alone = run(cold, tmp_path / "alone", params=other)
+    assert [r.train_loss for r in second] == [r.train_loss for r in alone]
+    a, b = weights(tmp_path / "second"), weights(tmp_path / "alone")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert len(longer) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"batch_size": 64}, {"label_smoothing": 0.1}, {"model": "proxy-residual"}, {"clip": 1.0}],
+)
+def test_another_kind_of_step_is_captured_anew(
+    warm: TorchTrainer, again: Again, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    run(warm, tmp_path / "first", replace(RECIPE, epochs=1))
+    run(warm, tmp_path / "second", replace(RECIPE, epochs=1).override(changes))
+    assert again.captures == 2
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_replayed_run_resumes_bit_for_bit(
+    warm: TorchTrainer, tmp_path: Path, momentum: float
+) -> None:
+    params = HyperParams(lr=0.05, momentum=momentum)
+    recipe = replace(RECIPE, ema=0.9)
+    whole = run(warm, tmp_path / "whole", recipe, params)
+    for stop in (5, 12, 17):
+        calls = iter(range(1, 100))
+        folder = tmp_path / str(stop)
+        with pytest.raises(Interrupted):
+            run(warm, folder, recipe, params, lambda calls=calls, stop=stop: next(calls) == stop)
+        rest = run(warm, folder, recipe, params)
+        assert [r.train_loss for r in rest] == [r.train_loss for r in whole]
+        a, b = weights(tmp_path / "whole"), weights(folder)
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_what_cannot_be_captured_is_trained_step_by_step(
+    session_cache: Path, digits_trainer: TorchTrainer, tmp_path: Path
+) -> None:
+    def refuse(work: Callable[[], None]) -> Callable[[], None]:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    trainer = TorchTrainer("cpu", cache=session_cache, record=refuse)
+    plain = run(digits_trainer, tmp_path / "plain")
+    found = run(trainer, tmp_path / "refused")
+    assert [r.train_loss for r in found] == [r.train_loss for r in plain]

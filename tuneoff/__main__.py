@@ -1,0 +1,5 @@
+"""``python -m tuneoff`` is the command ``tuneoff``."""
+
+from tuneoff.search.cli.main import main
+
+main()

@@ -1,0 +1,73 @@
+"""Names that a study file may use, and the code that each one stands for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a name stands for.
+
+    Attributes:
+        target: "module:attribute", imported when it is first used.
+        about: one line for help texts and tables.
+    """
+
+    target: str
+    about: str
+
+
+class Registry:
+    """All names of one kind of thing, written here and nowhere else.
+
+    Checks of study files, ``--help`` and the README's tables ask it. No module of an entry is
+    imported before ``load``, so that a check of names costs nothing.
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
+        """
+        Args:
+            kind: as messages call it: "sampler".
+            entries: by name, in the order in which they are shown.
+        """
+        self.kind = kind
+        self._entries = dict(entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name, in order."""
+        return tuple(self._entries)
+
+    def about(self, name: str) -> str:
+        """The line that describes a name (ValueError as ``check``)."""
+        return self._entries[self.check(name)].about
+
+    def check(self, name: str) -> str:
+        """The name itself.
+
+        Raises:
+            ValueError: there is none such; the message names those that there are.
+        """
+        if name not in self._entries:
+            near = difflib.get_close_matches(name, self._entries, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"unknown {self.kind} {name!r}; {hint}choose one of: {', '.join(self._entries)}"
+            )
+        return name
+
+    def load(self, name: str) -> Any:
+        """The object that a name stands for, its module imported (ValueError as ``check``)."""
+        module, _, attribute = self._entries[self.check(name)].target.partition(":")
+        return getattr(import_module(module), attribute)
