@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a name stands for.
+    """What a name stands for. A registry may have entries of a subclass that says more.
 
     Attributes:
         target: "module:attribute", imported when it is first used.
@@ -22,14 +22,17 @@ class Entry:
     about: str
 
 
-class Registry:
+E = TypeVar("E", bound=Entry)
+
+
+class Registry(Generic[E]):
     """All names of one kind of thing, written here and nowhere else.
 
     Checks of study files, ``--help`` and the README's tables ask it. No module of an entry is
     imported before ``load``, so that a check of names costs nothing.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, kind: str, entries: Mapping[str, E]) -> None:
         """
         Args:
             kind: as messages call it: "sampler".
@@ -49,15 +52,19 @@ class Registry:
         """Every name, in order."""
         return tuple(self._entries)
 
+    def entry(self, name: str) -> E:
+        """All that is written about a name (ValueError as ``check``)."""
+        return self._entries[self.check(name)]
+
     def about(self, name: str) -> str:
         """The line that describes a name (ValueError as ``check``)."""
-        return self._entries[self.check(name)].about
+        return self.entry(name).about
 
     def check(self, name: str) -> str:
         """The name itself.
 
         Raises:
-            ValueError: there is none such; the message names those that there are.
+            ValueError: there is no such name; the message lists those that there are.
         """
         if name not in self._entries:
             near = difflib.get_close_matches(name, self._entries, n=1)
@@ -69,5 +76,5 @@ class Registry:
 
     def load(self, name: str) -> Any:
         """The object that a name stands for, its module imported (ValueError as ``check``)."""
-        module, _, attribute = self._entries[self.check(name)].target.partition(":")
+        module, _, attribute = self.entry(name).target.partition(":")
         return getattr(import_module(module), attribute)
