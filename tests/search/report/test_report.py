@@ -121,7 +121,13 @@ class TestFiles:
             "7 / 0 / 0",
         ):
             assert text in html
-        for name in ("anytime-0", "recommendations-0", "parameters-0", "parameters-1", "learning-1"):
+        for name in (
+            "anytime-0",
+            "recommendations-0",
+            "parameters-0",
+            "parameters-1",
+            "learning-1",
+        ):
             assert f'id="figure-{name}"' in html
         assert 'id="figure-parameters-2"' not in html  # a choice is no number
 
