@@ -15,22 +15,27 @@ from tuneoff.search.results.statistics import interval_of_means
 def incumbent(run: ArmRun) -> tuple[tuple[int, float], ...]:
     """(epochs spent, validation error of the recommended configuration) after each step.
 
-    Recommended is the best full run; before there is one, the best configuration at the deepest
-    epoch that any has reached. The same rule as LCBench's normalised regret (Zimmer, Lindauer,
-    Hutter, 2021): errors at different epochs are never compared, so the curve may rise when a
-    deeper epoch is reached, but from the first full run on it only falls.
+    Recommended is the best full run that did not diverge; before there is one, the best run at the
+    deepest epoch that any has reached; and a run that diverged only while there is no other. What a
+    run reached before it diverged does not count either. ``study.selection.recommend`` ranks runs
+    in the same order.
+
+    As in LCBench's normalised regret (Zimmer, Lindauer, Hutter, 2021), errors at different epochs
+    are never compared: the curve may rise when a deeper epoch is reached, or when the incumbent
+    diverges, but from the first full run on it only falls.
     """
     curve: list[tuple[int, float]] = []
-    full: float | None = None
-    deepest, partial = 0, 1.0
+    ranks: dict[int, tuple[int, int, float]] = {}
+    best = (3, 0, 1.0)  # worse than any rank
     for step in run.steps:
-        if step.full:
-            full = step.error if full is None else min(full, step.error)
-        elif step.epoch > deepest:
-            deepest, partial = step.epoch, step.error
-        elif step.epoch == deepest:
-            partial = min(partial, step.error)
-        curve.append((step.spent, partial if full is None else full))
+        if step.diverged:
+            ranks[step.trial] = (2, 0, step.error)
+            best = min(ranks.values())
+        else:
+            rank = (0, 0, step.error) if step.full else (1, -step.epoch, step.error)
+            ranks[step.trial] = min(rank, ranks.get(step.trial, rank))
+            best = min(rank, best)
+        curve.append((step.spent, best[2]))
     return tuple(curve)
 
 

@@ -21,7 +21,13 @@ from tuneoff.search.results.records import (
 from tuneoff.search.store.attempts import Attempt
 from tuneoff.search.store.attributes import DIVERGED, ENSEMBLE, TEST_ERROR
 from tuneoff.search.store.database import DEFAULT_URL, open_database
-from tuneoff.search.study.selection import confirmed_runs, full_runs, key_of, recommend
+from tuneoff.search.study.selection import (
+    confirmed_runs,
+    error_of,
+    full_runs,
+    key_of,
+    recommend,
+)
 from tuneoff.search.study.state import SearchState, read_states
 from tuneoff.search.study.study import Search, Study, open_study
 
@@ -115,17 +121,18 @@ def _arm_run(study: Study, search: Search, full: Mapping[tuple[str, int], Frozen
 def _steps(study: Study, now: SearchState, rows: list[Attempt]) -> tuple[Step, ...]:
     """Ends of attempts in order of time. A trial's error counts from the end of its attempt on."""
     steps, total = [], 0
-    horizon = study.spec.trial.epochs
     for attempt in sorted((a for a in rows if a.ended is not None), key=lambda a: a.ended or 0):
         total += attempt.epochs
         trial = now.trials[attempt.trial]
         reached = attempt.from_epoch + attempt.epochs
         known = {e: v for e, v in trial.intermediate_values.items() if e <= reached}
         if DIVERGED in trial.user_attrs and attempt is now.attempts[attempt.trial][-1]:
-            steps.append(Step(total, trial.number, horizon, study.task.chance_error, True))
+            chance = study.task.chance_error
+            steps.append(Step(total, trial.number, reached, chance, full=False, diverged=True))
         elif known:
             epoch = max(known)
-            steps.append(Step(total, trial.number, epoch, known[epoch], epoch == horizon))
+            full = epoch == study.spec.trial.epochs
+            steps.append(Step(total, trial.number, epoch, known[epoch], full))
     return tuple(steps)
 
 
@@ -133,14 +140,14 @@ def _recommendation(
     search: Search, now: SearchState, full: Mapping[tuple[str, int], FrozenTrial]
 ) -> Recommendation | None:
     trial = recommend(now.trials)
-    if trial is None or trial.value is None:
+    if trial is None:
         return None
     run = full.get((key_of(trial.params), search.repeat))
     done = run is not None and run.state == TrialState.COMPLETE
     return Recommendation(
         trial=trial.number,
         params=dict(trial.params),
-        validation_error=trial.value,
+        validation_error=error_of(trial),
         full_validation_error=run.value if run is not None and done else None,
         test_error=run.user_attrs.get(TEST_ERROR) if run is not None and done else None,
     )

@@ -21,8 +21,9 @@ class Step:
         spent: epochs of the arm's budget spent up to and including this attempt.
         trial: the trial's number.
         epoch: the last epoch that the trial has reached.
-        error: validation error at that epoch, 0 to 1.
+        error: validation error at that epoch, 0 to 1; that of guessing if it diverged.
         full: True if that is the trial's last epoch (a full search run).
+        diverged: True if training diverged in this attempt; ``full`` is False then.
     """
 
     spent: int
@@ -30,6 +31,7 @@ class Step:
     epoch: int
     error: float
     full: bool
+    diverged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Recommendation:
     Attributes:
         trial: the trial's number in its study.
         params: the searched parameters.
-        validation_error: at the end of its search run, 0 to 1.
+        validation_error: at the end of its search run, 0 to 1; of guessing if it diverged.
         full_validation_error: after full training; None until that is done.
         test_error: after full training, on the test split; None until that is done.
     """
@@ -64,7 +66,7 @@ class ArmRun:
         states: number of trials by state ("complete", "pruned", "diverged", "failed",
             "paused", "running", "waiting").
         steps: in order of time; empty before the first attempt ends.
-        recommendation: None before the first trial has a value.
+        recommendation: None before the first run has come to its end.
     """
 
     arm: str

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tuneoff.search.results.read import state_of
 from tuneoff.search.store.attributes import FAILURE
-from tuneoff.search.study.selection import recommend
+from tuneoff.search.study.selection import error_of, recommend
 from tuneoff.search.study.state import SearchState, read_states
 from tuneoff.search.study.study import Search, Study
 
@@ -112,8 +112,8 @@ def _arm(study: Study, arm: str, parts: Sequence[tuple[Search, SearchState]]) ->
     for search, now in parts:
         states.update(state_of(trial, now) for trial in now.trials)
         chosen = recommend(now.trials)
-        if chosen is not None and chosen.value is not None:
-            best.append(chosen.value)
+        if chosen is not None and chosen.state == TrialState.COMPLETE:
+            best.append(error_of(chosen))
         budget += _budget(study, search, now)
     rows = [a for _, now in parts for attempts in now.attempts.values() for a in attempts]
     return ArmStatus(

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuneoff.search.store.attributes import REPLICA
+from tuneoff.search.store.attributes import DIVERGED, REPLICA
 from tuneoff.search.study.study import Search, Study
 
 
@@ -34,9 +34,33 @@ def key_of(params: Mapping[str, Any]) -> str:
 
 
 def recommend(trials: tuple[FrozenTrial, ...]) -> FrozenTrial | None:
-    """The trial that an arm recommends: its best full run; the earlier one of equals."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return min(complete, key=lambda t: (t.value, t.number)) if complete else None
+    """The trial that an arm recommends; None before the first run has come to its end.
+
+    It is the best full run that did not diverge, the earlier one of equals. Where every run that
+    came to its end has diverged, it is the best of the other runs at the deepest epoch that any of
+    them has reached, and a run that diverged only if no other has an error.
+    ``results.anytime.incumbent`` ranks runs in the same order.
+    """
+    if not any(trial.state == TrialState.COMPLETE for trial in trials):
+        return None
+    begun = (t for t in trials if t.state == TrialState.COMPLETE or t.intermediate_values)
+    return min(begun, key=_rank)
+
+
+def _rank(trial: FrozenTrial) -> tuple[int, int, float, int]:
+    """Less is better."""
+    if DIVERGED in trial.user_attrs:
+        return 2, 0, 0.0, trial.number
+    if trial.state == TrialState.COMPLETE:
+        return 0, 0, error_of(trial), trial.number
+    return 1, -max(trial.intermediate_values), error_of(trial), trial.number
+
+
+def error_of(trial: FrozenTrial) -> float:
+    """The error of a run, 0 to 1: its value, or the last one that it has reported so far."""
+    if trial.value is not None:
+        return trial.value
+    return trial.intermediate_values[max(trial.intermediate_values)]
 
 
 def ranking(study: Study) -> list[Found]:

@@ -12,10 +12,17 @@ import pytest
 
 from tuneoff.search.report.write import write_report
 from tuneoff.search.results.compare import compare
-from tuneoff.search.results.records import ArmRun, Pick, Step, StudyResults, TrialCurve
+from tuneoff.search.results.records import ArmRun, Recommendation, Step, StudyResults, TrialCurve
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FIGURES = ("anytime-0", "picks-0", "parameters-0", "parameters-1", "learning-0", "learning-1")
+FIGURES = (
+    "anytime-0",
+    "recommendations-0",
+    "parameters-0",
+    "parameters-1",
+    "learning-0",
+    "learning-1",
+)
 NASTY = "</title><script>document.title = 'owned'</script>"
 
 
@@ -51,7 +58,7 @@ def dump_dom(browser: str, page: Path, profile: Path, *options: str) -> str:
 
 def one_run(arm: str, repeat: int, error: float) -> ArmRun:
     steps = tuple(Step(5 * n + 5, n, 5, error + 0.05 * (3 - n), True) for n in range(4))
-    pick = Pick(3, {"lr": 0.01, "momentum": 0.9}, error, error - 0.02, error - 0.01)
+    pick = Recommendation(3, {"lr": 0.01, "momentum": 0.9}, error, error - 0.02, error - 0.01)
     return ArmRun(arm, repeat, 20, 20, 60.0, {"complete": 4}, steps, pick)
 
 

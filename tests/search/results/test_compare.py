@@ -396,6 +396,13 @@ def test_plain_makes_json_of_everything() -> None:
         "nan": None,
         "numpy": 0.5,
         "params": {"1": [True, None]},
-        "step": {"spent": 1, "trial": 2, "epoch": 3, "error": None, "full": True},
+        "step": {
+            "spent": 1,
+            "trial": 2,
+            "epoch": 3,
+            "error": None,
+            "full": True,
+            "diverged": False,
+        },
         "other": "(1+2j)",
     }

@@ -234,9 +234,10 @@ def test_results_follow_the_ledger(
     first, _, third = study.trials(study.arms[0])
     assert [(s.spent, s.trial, s.epoch, s.error, s.full) for s in run.steps] == [
         (3, 0, 3, first.value, True),
-        (5, 1, 3, study.task.chance_error, True),
+        (5, 1, 2, study.task.chance_error, False),
         (8, 2, 3, third.value, True),
     ]
+    assert [step.diverged for step in run.steps] == [False, True, False]
     assert (run.spent, run.budget, run.seconds) == (8, 9, 3.5)
     assert run.states == {"complete": 2, "diverged": 1}
     curves = trial_curves(study)
