@@ -32,7 +32,8 @@ from optuna.trial import create_trial
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store.attempts import Worker, attempts_table
 from tuneoff.search.store.database import open_database
-from tuneoff.search.study.study import Study, create_study, open_study
+from tuneoff.search.study.opening import create_study, open_study
+from tuneoff.search.study.study import Study
 from tuneoff.search.work.worker import work
 from tuneoff.trainer.contract import EpochRecord, RunSeed, Task, Tick
 from tuneoff.trainer.recipe import HyperParams, Recipe

@@ -18,7 +18,7 @@ from trainer_table import Row
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.database import open_database
-from tuneoff.search.study.study import create_study
+from tuneoff.search.study.opening import create_study
 from tuneoff.search.work.worker import work
 from tuneoff.trainer.contract import EpochRecord, RunSeed, Tick
 from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe

@@ -10,7 +10,8 @@ from pathlib import Path
 from tuneoff.search.errors import ArtifactError, StorageError
 from tuneoff.search.store.artifacts import open_artifacts
 from tuneoff.search.store.database import open_database
-from tuneoff.search.study.study import open_study, study_names
+from tuneoff.search.study.opening import open_study
+from tuneoff.search.study.table import names as study_names
 
 LOW_DISK_GIB = 5.0
 LEAST_BATCH = 2  # batch normalisation cannot train on one image

@@ -19,16 +19,10 @@ from rich.console import Console
 
 from tuneoff.search.cli import options
 from tuneoff.search.errors import SearchError, StudyError, UserError
+from tuneoff.search.spec.reading import preflight, read_study_file
 from tuneoff.search.store.database import DEFAULT_URL, PATIENCE_SECONDS, open_database
-from tuneoff.search.study.study import (
-    Study,
-    check_artifacts,
-    check_data,
-    create_study,
-    open_study,
-    preflight,
-    read_study_file,
-)
+from tuneoff.search.study.opening import check_artifacts, check_data, create_study, open_study
+from tuneoff.search.study.study import Study
 from tuneoff.search.work.signals import Stop
 from tuneoff.trainer.contract import Duplicates, Task
 from tuneoff.trainer.errors import DataError, ModelError, TrainerError
@@ -130,11 +124,11 @@ def run(
     from tuneoff.search.cli import launching as launcher
 
     started = time.monotonic()
-    spec = read_study_file(study_file, changes)
+    file = read_study_file(study_file, changes)
     places = launcher.places(workers, gpus, per_gpu)
-    task = preflight(spec, _check(work))
+    task = preflight(file, _check(work))
     database = open_database(storage, create=True)
-    study = create_study(database, spec, task, work)
+    study = create_study(database, file.spec, task, work)
     if _is_complete(study):
         console.print(f"{study.name} is complete: nothing left to train.")
     else:
@@ -165,8 +159,9 @@ def create(study_file: Path, changes: tuple[str, ...], storage: str, work: Path)
     Example:
       tuneoff create studies/tiny-imagenet.toml --storage postgresql://me@db/tuneoff
     """
-    spec = read_study_file(study_file, changes)
-    task = preflight(spec, _check(work))
+    file = read_study_file(study_file, changes)
+    spec = file.spec
+    task = preflight(file, _check(work))
     study = create_study(open_database(storage, create=True), spec, task, work)
     sizes = ", ".join(f"{n} {split}" for split, n in study.task.sizes.items())
     console.print(

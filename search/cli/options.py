@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from tuneoff.search.errors import UserError
 from tuneoff.search.store.database import DEFAULT_URL, open_database
-from tuneoff.search.study.study import open_study
+from tuneoff.search.study.opening import open_study
 
 F = TypeVar("F", bound=Callable[..., Any])
 

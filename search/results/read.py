@@ -21,6 +21,7 @@ from tuneoff.search.results.records import (
 from tuneoff.search.store.attempts import Attempt
 from tuneoff.search.store.attributes import DIVERGED, ENSEMBLE, TEST_ERROR
 from tuneoff.search.store.database import DEFAULT_URL, open_database
+from tuneoff.search.study.opening import open_study
 from tuneoff.search.study.selection import (
     confirmed_runs,
     error_of,
@@ -29,7 +30,7 @@ from tuneoff.search.study.selection import (
     recommend,
 )
 from tuneoff.search.study.state import SearchState, read_states
-from tuneoff.search.study.study import Search, Study, open_study
+from tuneoff.search.study.study import Search, Study
 
 
 def confirmed(study: Study) -> list[Confirmed]:

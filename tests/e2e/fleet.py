@@ -35,7 +35,8 @@ from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.database import Database, open_database
-from tuneoff.search.study.study import Study, create_study, open_study
+from tuneoff.search.study.opening import create_study, open_study
+from tuneoff.search.study.study import Study
 from tuneoff.search.work import claim as claims
 from tuneoff.search.work import trial as trials
 from tuneoff.search.work import worker as workers

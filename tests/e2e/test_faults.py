@@ -33,8 +33,9 @@ from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attributes import DIVERGED, FAILURE
 from tuneoff.search.store.database import Database, open_database
+from tuneoff.search.study.opening import create_study, open_study
 from tuneoff.search.study.state import new_trial
-from tuneoff.search.study.study import Study, create_study, open_study
+from tuneoff.search.study.study import Study
 from tuneoff.trainer.contract import Task
 
 TASK = Task(

@@ -128,4 +128,4 @@ def test_a_bad_store_is_one_line(
     (tmp_path / "store").rename(tmp_path / "gone")
     (tmp_path / "store").mkdir()
     said = inside(tuneoff, "worker", "long", code=2)
-    assert "holds nothing of study long; is it the same here" in said.err[-1]
+    assert "contains no file of study long; check that it is mounted here" in said.err[-1]

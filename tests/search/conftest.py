@@ -23,7 +23,8 @@ from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt, Worker
 from tuneoff.search.store.database import Database, open_database
-from tuneoff.search.study.study import Search, Study, create_study
+from tuneoff.search.study.opening import create_study
+from tuneoff.search.study.study import Search, Study
 from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
 from tuneoff.trainer.errors import Diverged, Interrupted
 from tuneoff.trainer.recipe import HyperParams, Recipe

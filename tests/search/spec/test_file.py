@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tuneoff.search.errors import SpecError
 from tuneoff.search.spec.file import PRUNERS, SAMPLERS, StudySpec, TrialSpec
-from tuneoff.search.study.study import read_study_file
+from tuneoff.search.spec.reading import read_study_file
 from tuneoff.trainer.recipe import SCHEDULES, HyperParams, Recipe
 
 LR = {"low": 1e-4, "high": 1.0, "log": True}
@@ -189,7 +189,7 @@ def test_a_mistake_gets_one_line(spec_values: Any, tmp_path: Path, mistake: str)
 def test_the_small_study_file_is_good(spec_values: Any, tmp_path: Path) -> None:
     file = tmp_path / "study.toml"
     file.write_text(toml(spec_values()))
-    assert read_study_file(file).name == "small"
+    assert read_study_file(file).spec.name == "small"
 
 
 def test_a_file_that_is_not_toml_or_not_there(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from tuneoff.search.results.export import best, dump, load
 from tuneoff.search.results.predictions import read_predictions
 from tuneoff.search.results.read import read_results, trial_curves
 from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.spec.reading import StudyFile, preflight, read_study_file
 from tuneoff.search.spec.space import SearchSpace
+from tuneoff.search.study.opening import create_study
 from tuneoff.search.study.selection import recommend
-from tuneoff.search.study.study import create_study, preflight, read_study_file
 from tuneoff.search.work.manual import parse_params
 from tuneoff.search.work.promote import advance
 from tuneoff.search.work.worker import work
@@ -132,7 +133,7 @@ def test_set_changes_presets_and_factors(spec_values: Any, tmp_path: Path) -> No
         'space."layer_decay.fc".low=1',
         'space."layer_decay.fc".high=9',
     ]
-    spec = read_study_file(file, changes)
+    spec = read_study_file(file, changes).spec
     assert (spec.trial.model, spec.trial.epochs) == ("resnet34", 3)
     assert spec.trial.layer_decay == {"fc": 10.0}
     assert [*spec.space] == ["lr", "layer_decay.layer4.1", "layer_decay.fc"]
@@ -332,7 +333,7 @@ def test_a_preflight_tries_what_is_searched_in_every_model(spec_values: Any) -> 
         seen.append((recipe.model, dict(recipe.layer_decay)))
         return TASK
 
-    preflight(spec, check)
+    preflight(StudyFile.of(spec), check)
     assert seen == [
         ("proxy", {}),
         ("proxy-dense", {}),
@@ -357,7 +358,7 @@ def test_what_is_searched_must_go_with_data_and_model(
 ) -> None:
     spec = parse(spec_values(space=space))
     with pytest.raises(ModelError, match=message):
-        preflight(spec, TorchTrainer(cache=tmp_path).check)
+        preflight(StudyFile.of(spec), TorchTrainer(cache=tmp_path).check)
 
 
 # End to end
@@ -397,7 +398,9 @@ def test_a_factor_is_searched_promoted_and_exported(
     )
     spec = parse(values)
     trainer = TorchTrainer(cache=tmp_path / "cache")
-    study = create_study(sqlite_database, spec, preflight(spec, trainer.check), tmp_path / "work")
+    study = create_study(
+        sqlite_database, spec, preflight(StudyFile.of(spec), trainer.check), tmp_path / "work"
+    )
     work(study, study.searches, trainer, me, never, lambda: advance(study, trainer))
 
     for search in study.arms:

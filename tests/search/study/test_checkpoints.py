@@ -21,7 +21,8 @@ from tuneoff.search.policies.base import Decision
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attributes import ENSEMBLE
 from tuneoff.search.study.checkpoints import keep, read_scores
-from tuneoff.search.study.study import MARK, Study, check_artifacts, create_study, open_study
+from tuneoff.search.study.opening import MARK, check_artifacts, create_study, open_study
+from tuneoff.search.study.study import Study
 from tuneoff.search.work.claim import Claim, claim
 from tuneoff.search.work.promote import advance, is_promoted
 from tuneoff.search.work.trial import Completed, Interruption, Stopped, run_trial
@@ -425,7 +426,7 @@ def test_a_store_that_is_not_the_studys(
         update={"workers": spec.workers.model_copy(update={"artifacts": str(other)})}
     )
     elsewhere = replace(b.study, spec=moved)
-    with pytest.raises(ArtifactError, match=r"holds nothing of study .*`tuneoff create` again"):
+    with pytest.raises(ArtifactError, match=r"contains no file of study .*`tuneoff create` again"):
         check_artifacts(elsewhere, never)
     # A store may be exchanged.
     study = create_study(b.study.database, moved, b.study.task, b.study.work)

@@ -13,14 +13,11 @@ import sqlalchemy as sa
 
 from tuneoff.search.errors import StudyError
 from tuneoff.search.spec.file import StudySpec
-from tuneoff.search.study import study as study_module
-from tuneoff.search.study.study import (
-    create_study,
-    open_study,
-    preflight,
-    studies_table,
-    study_names,
-)
+from tuneoff.search.spec.reading import StudyFile, preflight
+from tuneoff.search.study import opening
+from tuneoff.search.study.opening import create_study, open_study
+from tuneoff.search.study.table import names as study_names
+from tuneoff.search.study.table import studies_table
 from tuneoff.trainer.contract import RunSeed, Task
 from tuneoff.trainer.recipe import Recipe
 
@@ -113,7 +110,7 @@ def test_a_creation_that_was_cut_off_is_finished_by_the_next(
         return create(**arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(study_module.optuna, "create_study", die)
+        patch.setattr(opening.optuna, "create_study", die)
         with pytest.raises(KeyboardInterrupt):
             create_study(database, spec, template.task, template.work)
     with pytest.raises(StudyError, match="there is no study"):
@@ -196,7 +193,7 @@ def test_a_preflight_checks_each_recipe_once(spec_values: Any) -> None:
         seen.append(recipe)
         return Task(("a", "b"), {"train": 1}, str(len(seen)))
 
-    assert preflight(spec, check).digest == "1"
+    assert preflight(StudyFile.of(spec), check).digest == "1"
     assert [recipe.model for recipe in seen] == ["proxy", "proxy-dense"]
 
 

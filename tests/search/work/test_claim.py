@@ -18,8 +18,9 @@ from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.attributes import FAILURE
 from tuneoff.search.store.database import open_database
+from tuneoff.search.study.opening import open_study
 from tuneoff.search.study.state import fail, new_trial, read_state, read_states, tell
-from tuneoff.search.study.study import Search, Study, open_study
+from tuneoff.search.study.study import Search, Study
 from tuneoff.search.work.claim import Claim, Nothing, claim, end_stale_attempts
 
 

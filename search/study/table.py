@@ -1,0 +1,87 @@
+"""The table of studies: one row for each, with its settings and what was known of its data."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.store.database import Database, db_now, metadata
+from tuneoff.trainer.contract import Task
+
+studies_table = sa.Table(
+    "tuneoff_studies",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("uid", sa.String(16), nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("draining", sa.Boolean, nullable=False),
+)
+_t = studies_table.c
+
+
+def find(database: Database, name: str) -> Mapping[str, Any] | None:
+    """A study's row; None if there is no study of this name."""
+    with database.engine.connect() as connection:
+        row = connection.execute(sa.select(studies_table).where(_t.name == name)).one_or_none()
+    return None if row is None else dict(row._mapping)
+
+
+def names(database: Database) -> list[str]:
+    """The names of all studies, oldest first."""
+    with database.engine.connect() as connection:
+        return list(connection.scalars(sa.select(_t.name).order_by(_t.created)))
+
+
+def insert(database: Database, spec: StudySpec, task: Task) -> None:
+    """Store a new study's row, with a random ``uid`` that no other study has."""
+    with database.engine.begin() as connection:
+        connection.execute(
+            studies_table.insert().values(
+                name=spec.name,
+                uid=secrets.token_hex(4),
+                spec=spec.model_dump_json(),
+                task=json.dumps(asdict(task)),
+                created=db_now(),
+                draining=False,
+            )
+        )
+
+
+def replace_spec(database: Database, spec: StudySpec) -> None:
+    """Store other settings in the row of the study of that name."""
+    _update(database, spec.name, spec=spec.model_dump_json())
+
+
+def spec_of(row: Mapping[str, Any]) -> StudySpec:
+    """The settings in a row (SpecError if they are damaged)."""
+    return StudySpec.parse(json.loads(row["spec"]), f"stored study {row['name']}")
+
+
+def task_of(row: Mapping[str, Any]) -> Task:
+    """What was known of the data when the study was created."""
+    stored = json.loads(row["task"])
+    return Task(tuple(stored["classes"]), stored["sizes"], stored["digest"])
+
+
+def is_draining(database: Database, name: str) -> bool:
+    """True if workers were asked to finish what they have and leave."""
+    with database.engine.connect() as connection:
+        return bool(connection.scalar(sa.select(_t.draining).where(_t.name == name)))
+
+
+def drain(database: Database, name: str, on: bool) -> None:
+    """Ask workers to finish what they have and leave, or take that back."""
+    _update(database, name, draining=on)
+
+
+def _update(database: Database, name: str, **values: Any) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(studies_table.update().where(_t.name == name).values(values))
