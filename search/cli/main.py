@@ -730,7 +730,7 @@ def _report(study: Study, out: Path, reference: str | None, publish: bool) -> Pa
     from tuneoff.search.report.write import publish as publish_report
     from tuneoff.search.report.write import summary_table, write_report
     from tuneoff.search.results.compare import compare as compare_results
-    from tuneoff.search.results.predictions import read_predictions
+    from tuneoff.search.results.predictions.read import read_predictions
     from tuneoff.search.results.read import read_results, trial_curves
 
     results = read_results(study)

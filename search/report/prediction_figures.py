@@ -18,7 +18,7 @@ from tuneoff.search.report.figures import (
     percents,
     transparent,
 )
-from tuneoff.search.results.predictions import ArmPredictions, Axis, Coverage, Forecast, Map
+from tuneoff.search.results.predictions.records import ArmPredictions, Axis, Coverage, Forecast, Map
 from tuneoff.search.results.records import StudyResults, TrialCurve
 
 # Both are ordered by lightness, for every kind of colour vision: light is little.
@@ -66,8 +66,8 @@ def _map_panels(
     unsure = _map_figures(prediction, marked, "width", _UNSURE, "width of the 90% interval, points")
     best = f"{prediction.arm}/{prediction.repeat}#{prediction.best}"
     which = f" of repeat {prediction.repeat}" if results.repeats > 1 else ""
-    which += ", whose pick is the best," if which and prediction.picked else ""
-    known = "the best known configuration" if prediction.picked else "what it expects most of"
+    which += ", whose pick is the best," if which and prediction.recommended else ""
+    known = "the best known configuration" if prediction.recommended else "what it expects most of"
     others = (
         " Two hyperparameters vary in each map, the others are those of the star."
         if len(prediction.params) > 2
@@ -340,7 +340,7 @@ def _coverage_figure(rung: Coverage, colour: str) -> go.Figure:
 
     figure.add_scatter(
         x=[*levels, *reversed(levels)],
-        y=[*shares(rung.most), *reversed(shares(rung.least))],
+        y=[*shares(rung.upper), *reversed(shares(rung.lower))],
         mode="lines",
         line={"width": 0},
         fill="toself",

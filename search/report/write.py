@@ -32,7 +32,7 @@ from tuneoff.search.report.figures import (
     recommendation_panels,
 )
 from tuneoff.search.report.prediction_figures import prediction_panels
-from tuneoff.search.results.predictions import ArmPredictions
+from tuneoff.search.results.predictions.records import ArmPredictions
 from tuneoff.search.results.records import (
     ArmSummary,
     Comparison,

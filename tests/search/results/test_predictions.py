@@ -24,9 +24,12 @@ from tuneoff.search.policies.curve_gp import CurveGP
 from tuneoff.search.policies.curve_gp.model import CurveModel, NotPositiveDefinite
 from tuneoff.search.report.prediction_figures import prediction_panels
 from tuneoff.search.report.write import write_report
-from tuneoff.search.results import predictions as predictions
 from tuneoff.search.results.compare import compare
-from tuneoff.search.results.predictions import LEVELS, ArmPredictions, Axis, as_of, read_predictions
+from tuneoff.search.results.predictions import forecasts
+from tuneoff.search.results.predictions.forecasts import LEVELS
+from tuneoff.search.results.predictions.hindsight import as_of
+from tuneoff.search.results.predictions.read import read_predictions
+from tuneoff.search.results.predictions.records import ArmPredictions, Axis
 from tuneoff.search.results.read import read_results, trial_curves
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt
@@ -250,7 +253,7 @@ class TestHindsight:
             first.setdefault(row.trial, (row.reached, known, state.flattening.inverse(mean)[0]))
             if trials[row.trial].state == TrialState.COMPLETE:
                 reach = noisy * np.array([NormalDist().inv_cdf((1 + p) / 2) for p in LEVELS])
-                # As errors: one below the best that was known has no flattened value.
+                # As errors: one below the best that was known has no value on the warped scale.
                 low = state.flattening.inverse(mean - reach)
                 high = state.flattening.inverse(mean + reach)
                 value = trials[row.trial].value
@@ -331,8 +334,8 @@ class TestCoverage:
 
     def test_where_a_right_model_lies(self, searched: Any) -> None:
         for rung in only(searched()).coverage:
-            for level, least, most in zip(rung.levels, rung.least, rung.most, strict=True):
-                assert 0 <= least <= level * rung.runs <= most <= rung.runs
+            for level, lower, upper in zip(rung.levels, rung.lower, rung.upper, strict=True):
+                assert 0 <= lower <= level * rung.runs <= upper <= rung.runs
 
     def test_all_repeats_count(self, searched: Any) -> None:
         study = searched(repeats=2)
@@ -359,15 +362,15 @@ class TestCoverage:
     ) -> None:
         study = searched()
         every = only(study)
-        monkeypatch.setattr(predictions, "REFITS", 11)  # about half of them, rounded down
-        monkeypatch.setattr(predictions, "USUAL", len(study.trials(study.arms[0])) // 2)
+        monkeypatch.setattr(forecasts, "MOST_JUDGED", 11)  # about half of them, rounded down
+        monkeypatch.setattr(forecasts, "JUDGED_TRIALS", len(study.trials(study.arms[0])) // 2)
         some = only(study)
         assert (some.judged, some.possible) == (5, every.possible)
         assert every.possible > 5
 
 
 class TestMaps:
-    def test_each_pair_of_parameters_at_the_pick(self, searched: Any) -> None:
+    def test_each_pair_of_parameters_at_the_recommendation(self, searched: Any) -> None:
         space = {"lr": LR, "momentum": MOMENTUM, "weight_decay": {**LR, "low": 1e-6}}
         study = searched(space=space)
         prediction = only(study)
@@ -375,7 +378,7 @@ class TestMaps:
             (t for t in study.trials(study.arms[0]) if t.state == TrialState.COMPLETE),
             key=lambda t: t.value,
         )
-        assert prediction.picked
+        assert prediction.recommended
         assert (prediction.best, prediction.params) == (pick.number, pick.params)
         pairs = [(m.x.name, m.y.name) for m in prediction.maps]
         assert pairs == [("lr", "momentum"), ("lr", "weight_decay"), ("momentum", "weight_decay")]
@@ -477,7 +480,7 @@ class TestPages:
 
 
 def report(study: Any, out: Path) -> tuple[list[ArmPredictions], str, dict[str, Any]]:
-    """Beliefs, and the HTML and JSON of the report that has them."""
+    """Predictions, and the HTML and JSON of the report that has them."""
     found, results = read_predictions(study), read_results(study)
     page = write_report(
         results, compare(results), out, trials=trial_curves(study), predictions=found
@@ -489,7 +492,7 @@ def report(study: Any, out: Path) -> tuple[list[ArmPredictions], str, dict[str, 
 class TestStages:
     """Every stage of a study can be reported."""
 
-    def test_other_samplers_have_no_belief(self, searched: Any, tmp_path: Path) -> None:
+    def test_other_samplers_have_no_predictions(self, searched: Any, tmp_path: Path) -> None:
         arms = {"random": {"sampler": "random"}, "hand": {"configs": [{"lr": 0.1}]}}
         study = searched(arms=arms, space={"lr": LR}, budget={"epochs": 18})
         found, html, content = report(study, tmp_path)
@@ -518,7 +521,7 @@ class TestStages:
         answers = iter([False, False, False, False, False])
         work(study, study.arms, make_trainer(), me, lambda: next(answers, True))
         (prediction,), html, _ = report(study, tmp_path)
-        assert (prediction.trials, prediction.picked, prediction.possible) == (1, False, 0)
+        assert (prediction.trials, prediction.recommended, prediction.possible) == (1, False, 0)
         assert prediction.forecasts == prediction.coverage == ()
         assert "what it expects most of" in html
         assert 'id="figure-maps-0-0"' in html

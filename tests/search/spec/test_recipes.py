@@ -13,7 +13,7 @@ from tuneoff.search.errors import SpecError, UserError
 from tuneoff.search.report.write import write_report
 from tuneoff.search.results.compare import compare
 from tuneoff.search.results.export import best, dump, load
-from tuneoff.search.results.predictions import read_predictions
+from tuneoff.search.results.predictions.read import read_predictions
 from tuneoff.search.results.read import read_results, trial_curves
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.reading import StudyFile, preflight, read_study_file

@@ -1,0 +1,1 @@
+"""What the models of curve-gp arms predicted, when, and how often their intervals held."""
