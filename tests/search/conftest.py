@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
-import math
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
 import sqlalchemy as sa
@@ -25,129 +20,14 @@ from tuneoff.search.store.attempts import Attempt, Worker
 from tuneoff.search.store.database import Database, open_database
 from tuneoff.search.study.opening import create_study
 from tuneoff.search.study.study import Search, Study
-from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
-from tuneoff.trainer.errors import Diverged, Interrupted
-from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.testing import CurveTrainer
+from tuneoff.testing.trainers import TEN_CLASSES
 
-TASK = Task(
-    classes=tuple("0123456789"), sizes={"train": 80, "validation": 20, "test": 30}, digest="d" * 64
-)
 _numbers = itertools.count()
 
 # The machine is shared: a slow example is no failure.
 settings.register_profile("search", deadline=None, max_examples=50)
 settings.load_profile("search")
-
-
-@dataclass
-class FileTrainer:
-    """A real trainer of nothing: an error curve, real checkpoints, and a log of what it trained.
-
-    The curve is a function of parameters, seed and epoch. The log gets one line "FOLDER EPOCH"
-    for each epoch at the moment that its checkpoint is durable, or that it diverges.
-
-    Attributes:
-        root: of the checkpoint folders; FOLDER is relative to it.
-        log: the file of lines.
-        diverges: does the run with these parameters diverge in this epoch?
-        fails: is called before each epoch; whatever it raises passes through.
-        during: is called once within each epoch, before its tick, to sleep or to wait.
-        step: is called by name at each point where a process might die.
-    """
-
-    root: Path
-    log: Path
-    diverges: Callable[[HyperParams, int], bool] = lambda params, epoch: False
-    fails: Callable[[Path, int], None] = lambda folder, epoch: None
-    during: Callable[[Path, int], None] = lambda folder, epoch: None
-    step: Callable[[str], None] = lambda name: None
-    evaluated: list[tuple[str, str]] = field(default_factory=list)
-    task: Task = TASK
-
-    def describe(self) -> Mapping[str, str]:
-        return {"device": "cpu", "trainer": "files"}
-
-    def resolve(self, recipe: Recipe) -> Recipe:
-        return recipe.override({"precision": "fp32"}) if recipe.precision == "auto" else recipe
-
-    def check(self, recipe: Recipe) -> Task:
-        return self.task
-
-    @staticmethod
-    def error(params: HyperParams, seed: RunSeed, epoch: int) -> float:
-        """The curve: best at lr = 0.03, with noise of the seed's own."""
-        miss = math.log10(params.lr / 0.03) ** 2 / 9
-        noise = hashlib.sha256(f"{seed} {epoch}".encode()).digest()[0] / 255 * 0.01
-        return 0.05 + 0.6 * min(1.0, miss) + 0.25 * math.exp(-epoch / 2) + noise
-
-    def train(
-        self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
-    ) -> Generator[EpochRecord, None, None]:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        run = json.loads(json.dumps([recipe.to_dict(), asdict(params), asdict(seed)]))
-        records: list[EpochRecord] = []
-        file = self.newest(checkpoints)
-        if file and (saved := json.loads(file.read_text()))["run"] == run:
-            records = [EpochRecord(**record) for record in saved["records"]]
-        yield from (replace(record, replayed=True) for record in records)
-        for epoch in range(len(records) + 1, recipe.epochs + 1):
-            self.step("epoch")
-            self.fails(checkpoints, epoch)
-            if self.diverges(params, epoch):
-                self._note(checkpoints, epoch)
-                raise Diverged(epoch)
-            self.during(checkpoints, epoch)
-            if tick():
-                raise Interrupted(epoch - 1)
-            error = self.error(params, seed, epoch)
-            records.append(EpochRecord(epoch, error, error, error, params.lr, 0.5))
-            stop = tick()
-            self.step("checkpoint")
-            part = checkpoints / ".checkpoint.part"
-            part.write_text(json.dumps({"run": run, "records": [asdict(r) for r in records]}))
-            for old in checkpoints.glob("*.json"):
-                old.unlink()
-            part.replace(checkpoints / f"{epoch:06d}.json")
-            self._note(checkpoints, epoch)
-            self.step("checkpoint written")
-            if stop:
-                raise Interrupted(epoch)
-            yield records[-1]
-
-    def _note(self, checkpoints: Path, epoch: int) -> None:
-        with self.log.open("a") as log:
-            log.write(f"{checkpoints.relative_to(self.root)} {epoch}\n")
-
-    def trained(self) -> Counter[tuple[str, int]]:
-        """How often each (folder, epoch) was trained."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        pairs = (line.rsplit(" ", 1) for line in lines)
-        return Counter((folder, int(epoch)) for folder, epoch in pairs)
-
-    def newest(self, checkpoints: Path) -> Path | None:
-        return max(checkpoints.glob("[0-9]*.json"), default=None)
-
-    def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
-        self.step(f"evaluate {split}")
-        file = self.newest(checkpoints)
-        assert file is not None
-        saved = json.loads(file.read_text())
-        self.evaluated.append((str(checkpoints.relative_to(self.root)), split))
-        n, classes = self.task.sizes[split], len(self.task.classes)
-        labels = np.arange(n) % classes
-        logits = np.zeros((n, classes), np.float32)
-        wrong = round(saved["records"][-1]["validation_error"] * n)
-        logits[np.arange(n), np.where(np.arange(n) < wrong, (labels + 1) % classes, labels)] = 1
-        return Scores(logits, labels)
-
-    def predict(self, recipe: Recipe, checkpoints: Path, images: Path) -> Predictions:
-        raise NotImplementedError
-
-    def combine(
-        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
-    ) -> tuple[Scores, tuple[float, ...]]:
-        logits = np.mean([scores.logits for scores in test], axis=0)
-        return Scores(logits, test[0].labels), (1 / len(test),) * len(test)
 
 
 @pytest.fixture(autouse=True)
@@ -276,17 +156,36 @@ def make_study(spec_values: Callable[..., dict[str, Any]], tmp_path: Path) -> Ca
 
     def make(database: Database, **changes: Any) -> Study:
         values = spec_values(**{"name": f"small-{next(_numbers)}", **changes})
-        return create_study(database, StudySpec.parse(values, "test"), TASK, tmp_path / "work")
+        return create_study(
+            database, StudySpec.parse(values, "test"), TEN_CLASSES, tmp_path / "work"
+        )
 
     return make
 
 
 @pytest.fixture
-def make_trainer(tmp_path: Path) -> Callable[..., FileTrainer]:
-    """Makes a FileTrainer; all of one test share one log, as processes on one machine would."""
+def make_trainer(tmp_path: Path) -> Callable[..., CurveTrainer]:
+    """Makes a CurveTrainer; all of one test share one log, as processes on one machine would.
 
-    def make(**hooks: Any) -> FileTrainer:
-        return FileTrainer(tmp_path / "work", tmp_path / "trained.log", **hooks)
+    ``fails(folder, epoch)`` is called before each epoch, ``during(folder, epoch)`` within it before
+    its tick, and ``step(point)`` at every other point.
+    """
+
+    def make(
+        fails: Callable[[Path, int], None] = lambda folder, epoch: None,
+        during: Callable[[Path, int], None] = lambda folder, epoch: None,
+        step: Callable[[str], None] = lambda point: None,
+        **settings: Any,
+    ) -> CurveTrainer:
+        def at(point: str, folder: Path, epoch: int) -> None:
+            if point == "batch":
+                during(folder, epoch)
+                return
+            step(point)
+            if point == "epoch":
+                fails(folder, epoch)
+
+        return CurveTrainer(at=at, log=tmp_path / "trained.log", root=tmp_path / "work", **settings)
 
     return make
 
@@ -312,7 +211,7 @@ def never() -> Callable[[], bool]:
 
 
 @pytest.fixture
-def check_ledger() -> Callable[[Study, FileTrainer], None]:
+def check_ledger() -> Callable[[Study, CurveTrainer], None]:
     """Asserts what must hold of every study that is at rest; see its body."""
     from tuneoff.search.store.attempts import read
 
@@ -321,7 +220,7 @@ def check_ledger() -> Callable[[Study, FileTrainer], None]:
         path = path if search.kind == "arm" else study.folder / search.kind
         return str((path / f"{number:05d}").relative_to(study.work))
 
-    def check(study: Study, trainer: FileTrainer) -> None:
+    def check(study: Study, trainer: CurveTrainer) -> None:
         trained = trainer.trained()
         for search in study.searches:
             rows = read(study.database, [search.name])

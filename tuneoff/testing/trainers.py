@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tuneoff.files import write_text
+from tuneoff.files import replacing
 from tuneoff.trainer.contract import (
     EpochRecord,
     Predictions,
@@ -55,13 +55,17 @@ class CurveTrainer:
     Attributes:
         error: validation error of (params, seed, epoch), 0 to 1.
         diverges: does the run with these parameters diverge in this epoch?
-        at: called at "epoch" (before one begins), "batch" (before each tick of one),
-            "checkpoint" (before it is written), "checkpoint written", "trained" (after that, or
-            when a run diverges: the epoch is to be paid for) and "evaluate SPLIT".
+        at: called at "epoch" (before one begins), "batch" (before each tick of one), "checkpoint"
+            (before one is written), "in checkpoint" (it is written aside), "checkpoint written",
+            and "evaluate SPLIT".
         batches: ticks in an epoch; a run that is stopped between two goes on there.
         seconds: that each epoch is said to have taken.
         task: what the data ask of a model.
-        trained: how often each epoch of each run was trained here, by (folder, epoch).
+        keeps: False to write no checkpoints, so that nothing but the search takes time.
+        log: a file that gets a line "FOLDER EPOCH" for each epoch, at the moment when its
+            checkpoint is durable or its run diverges: several processes may share it.
+        root: FOLDER is relative to it.
+        evaluated: (FOLDER, split) of each evaluation.
     """
 
     error: Callable[[HyperParams, RunSeed, int], float] = curve_error
@@ -70,7 +74,10 @@ class CurveTrainer:
     batches: int = 1
     seconds: float = 0.5
     task: Task = TEN_CLASSES
-    trained: Counter[tuple[str, int]] = field(default_factory=Counter)
+    keeps: bool = True
+    log: Path | None = None
+    root: Path | None = None
+    evaluated: list[tuple[str, Split]] = field(default_factory=list)
 
     def describe(self) -> Mapping[str, str]:
         """See ``Trainer.describe``."""
@@ -95,13 +102,13 @@ class CurveTrainer:
 
         def save() -> None:
             self.at("checkpoint", checkpoints, len(records))
-            self.save(checkpoints, run, [asdict(record) for record in records], batch)
-            self.at("checkpoint written", checkpoints, len(records))
+            if self.keeps:
+                self.save(checkpoints, run, [asdict(record) for record in records], batch)
 
         for epoch in range(len(records) + 1, recipe.epochs + 1):
             self.at("epoch", checkpoints, epoch)
             if self.diverges(params, epoch):
-                self._count(checkpoints, epoch)
+                self._enter(checkpoints, epoch)
                 raise Diverged(epoch)
             while batch < self.batches:
                 self.at("batch", checkpoints, epoch)
@@ -114,7 +121,8 @@ class CurveTrainer:
             records.append(EpochRecord(epoch, error, error, error, params.lr, self.seconds))
             stop = tick()
             save()
-            self._count(checkpoints, epoch)
+            self._enter(checkpoints, epoch)
+            self.at("checkpoint written", checkpoints, epoch)
             if stop:
                 raise Interrupted(epoch)
             yield records[-1]
@@ -136,7 +144,10 @@ class CurveTrainer:
         folder.mkdir(parents=True, exist_ok=True)
         before = list(folder.glob("[0-9]*.json"))
         path = folder / f"{len(records):06d}-{batch:08d}.json"
-        write_text(path, json.dumps({"run": run, "records": records, "batch": batch}))
+        with replacing(path) as file:
+            file.write(json.dumps({"run": run, "records": records, "batch": batch}).encode())
+            file.flush()
+            self.at("in checkpoint", folder, len(records))
         for old in before:
             if old != path:
                 old.unlink(missing_ok=True)
@@ -148,6 +159,7 @@ class CurveTrainer:
     def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
         """Scores with the error of the checkpoint's last epoch; see ``Trainer.evaluate``."""
         self.at(f"evaluate {split}", checkpoints, 0)
+        self.evaluated.append((self._name(checkpoints), split))
         newest = self.newest(checkpoints)
         if newest is None:
             raise CheckpointError(f"{checkpoints} has no checkpoint; train it first")
@@ -170,9 +182,19 @@ class CurveTrainer:
         logits = np.mean([scores.logits for scores in test], axis=0)
         return Scores(logits, test[0].labels), (1 / len(test),) * len(test)
 
-    def _count(self, folder: Path, epoch: int) -> None:
-        self.trained[str(folder), epoch] += 1
-        self.at("trained", folder, epoch)
+    def trained(self) -> Counter[tuple[str, int]]:
+        """How often each (FOLDER, epoch) stands in the log."""
+        lines = self.log.read_text().splitlines() if self.log and self.log.exists() else []
+        pairs = (line.rsplit(" ", 1) for line in lines)
+        return Counter((folder, int(epoch)) for folder, epoch in pairs)
+
+    def _enter(self, folder: Path, epoch: int) -> None:
+        if self.log is not None:
+            with self.log.open("a") as log:
+                log.write(f"{self._name(folder)} {epoch}\n")
+
+    def _name(self, folder: Path) -> str:
+        return str(folder.relative_to(self.root) if self.root else folder)
 
 
 class TrainerConformance:

@@ -57,6 +57,11 @@ def store_url(request: pytest.FixtureRequest) -> str:
     return found
 
 
+def at(point: str, do: Callable[[Path, int], None]) -> Callable[[str, Path, int], None]:
+    """A trainer's hook that does something at one point."""
+    return lambda name, folder, epoch: do(folder, epoch) if name == point else None
+
+
 @pytest.fixture
 def machines(
     sqlite_database: Any, make_study: Any, make_trainer: Any, tmp_path: Path, store_url: str
@@ -130,7 +135,7 @@ def test_another_machine_goes_on_from_the_store(
         if name == step and counts[name] == 4:
             raise Killed
 
-    a.trainer.step = reach
+    a.trainer.at = lambda point, folder, epoch: reach(point)
     put = type(a.study.artifacts).put
 
     def watched(self: Any, key: str, name: str, content: bytes, tick: Any) -> None:
@@ -165,7 +170,7 @@ def test_who_is_asked_to_leave_hands_over_what_it_has(
     a, b, c = machines(3)
     for machine, last in ((a, 3), (b, 5)):
         asked = threading.Event()
-        machine.trainer.during = lambda _, epoch, e=asked, n=last: e.set() if epoch == n else None
+        machine.trainer.at = at("batch", lambda _, n, e=asked, m=last: e.set() if n == m else None)
         outcome = run_trial(machine.study, machine.claim(me), machine.trainer, asked.is_set)
         assert isinstance(outcome, Interruption)
         assert outcome.fatal is None
@@ -218,7 +223,7 @@ def test_only_the_newest_and_the_one_before_are_kept(
             if next(left, None) is None:
                 raise Killed
 
-        machine.trainer.fails = die
+        machine.trainer.at = at("epoch", die)
         with pytest.raises(Killed):
             run_trial(machine.study, machine.claim(doomed), machine.trainer, never)
     assert [start for start, _ in ledger(fleet[0])] == [0, 2, 4, 6]
@@ -237,7 +242,7 @@ def test_a_damaged_object_falls_back_to_the_attempt_before(
             if next(left, None) is None:
                 raise Killed
 
-        machine.trainer.fails = die
+        machine.trainer.at = at("epoch", die)
         last = machine.claim(doomed)
         with pytest.raises(Killed):
             run_trial(machine.study, last, machine.trainer, never)
@@ -265,7 +270,7 @@ def test_a_stalled_worker_overwrites_nothing_of_its_successors(
             hanging.set()
             assert go.wait(60)
 
-    a.trainer.during = hang
+    a.trainer.at = at("batch", hang)
     mine = a.claim(me)
     stalled = replace(a.study, database=reopen(a.study.database))
     outcome: list[Any] = []
@@ -290,7 +295,7 @@ def test_a_stalled_worker_overwrites_nothing_of_its_successors(
         if next(left, None) is None:
             raise Killed
 
-    b.trainer.fails = stop_after_two
+    b.trainer.at = at("epoch", stop_after_two)
     with pytest.raises(Killed):
         run_trial(b.study, theirs, b.trainer, never)
     before = stored(b.study)
@@ -302,7 +307,7 @@ def test_a_stalled_worker_overwrites_nothing_of_its_successors(
     folder = b.study.checkpoints(mine.search, mine.trial).relative_to(b.study.work)
     path = c.study.artifacts.get(f"{folder.as_posix()}/1/checkpoint", c.study.work)
     assert path is not None
-    assert path.name == "000004.json"
+    assert path.name == "000004-00000000.json"
 
 
 def test_a_store_that_is_gone_releases_the_trial_and_says_so(
@@ -319,7 +324,7 @@ def test_a_store_that_is_gone_releases_the_trial_and_says_so(
         else:
             s3_server.stop()
 
-    a.trainer.during = lose
+    a.trainer.at = at("batch", lose)
     a.study.__dict__["artifacts"] = replace(a.study.artifacts, patience=0.5)
     outcome = run_trial(a.study, a.claim(me), a.trainer, never)
     assert isinstance(outcome, Interruption)

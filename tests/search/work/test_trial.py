@@ -122,7 +122,7 @@ def test_a_promoted_run_is_scored_once_it_is_done(
     (trial,) = study.trials(study.full)
     assert trial.state == TrialState.COMPLETE
     assert sorted(trial.intermediate_values) == [1, 2, 3, 4]
-    assert trial.user_attrs[ENVIRONMENT] == {"device": "cpu", "trainer": "files"}
+    assert trial.user_attrs[ENVIRONMENT] == {"device": "cpu", "trainer": "curves"}
     recipe = Recipe.from_dict(trial.user_attrs[RECIPE])
     assert (recipe.epochs, recipe.schedule, recipe.precision) == (4, "cosine", "fp32")
     assert trial.user_attrs[TEST_ERROR] == pytest.approx(trial.value, abs=1 / 30)
@@ -130,7 +130,7 @@ def test_a_promoted_run_is_scored_once_it_is_done(
     assert [split for _, split in trainer.evaluated] == ["validation", "test"]
     assert {p.name for p in folder.glob("*.npz")} == {"validation.npz", "test.npz"}
     # Its checkpoints stay: predictions are made with them.
-    assert trainer.newest(folder) == folder / "000004.json"
+    assert trainer.newest(folder) == folder / "000004-00000000.json"
 
 
 def test_search_trials_never_see_the_test_split(
