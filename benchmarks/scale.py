@@ -35,6 +35,7 @@ from tuneoff.search.store.database import open_database
 from tuneoff.search.study.opening import create_study, open_study
 from tuneoff.search.study.study import Study
 from tuneoff.search.work.worker import work
+from tuneoff.testing import CurveTrainer
 from tuneoff.trainer.contract import EpochRecord, RunSeed, Task, Tick
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
@@ -68,33 +69,30 @@ class Times:
         self.betweens += other.betweens
 
 
-@dataclass
-class Sleeper:
-    """A trainer of nothing: epochs that take so many seconds.
+class Sleeper(CurveTrainer):
+    """Trains nothing and keeps nothing: epochs that take so many seconds.
 
     Attributes:
         done: runs that came to their last epoch.
     """
 
-    seconds: float = 0.0
-    done: int = 0
-    times: Times = field(default_factory=Times)
-    _ended: float = math.nan
-
-    def resolve(self, recipe: Recipe) -> Recipe:
-        return recipe
+    def __init__(self, seconds: float = 0.0, times: Times | None = None) -> None:
+        super().__init__(error=lambda params, seed, epoch: _error(params.lr, epoch), keeps=False)
+        self.seconds, self.done = seconds, 0
+        self.times = times or Times()
+        self._ended = math.nan
 
     def train(
         self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
     ) -> Generator[EpochRecord, None, None]:
+        """As ``CurveTrainer`` does, with a watch on who asks for the epochs."""
         if not math.isnan(self._ended):
             self.times.betweens.append(time.perf_counter() - self._ended)
-        for epoch in range(1, recipe.epochs + 1):
+        for record in super().train(recipe, params, seed, checkpoints, tick):
             time.sleep(self.seconds)
-            tick()
-            self.done += epoch == recipe.epochs
+            self.done += record.epoch == recipe.epochs
             self._ended = time.perf_counter()
-            yield EpochRecord(epoch, *[_error(params.lr, epoch)] * 3, params.lr, self.seconds)
+            yield record
             self.times.reports.append(time.perf_counter() - self._ended)
 
 
@@ -102,7 +100,7 @@ def ours(study: Study, trainer: Sleeper, trials: int) -> None:
     """So many trials more, by the worker's loop."""
     goal = trainer.done + trials
     me = Worker.here("cpu")
-    work(study, study.arms, trainer, me, stop=lambda: trainer.done >= goal)  # type: ignore[arg-type]
+    work(study, study.arms, trainer, me, stop=lambda: trainer.done >= goal)
 
 
 def bare(study: optuna.Study, times: Times, trials: int, seconds: float = 0.0) -> None:
@@ -333,7 +331,7 @@ def _process(
                 database = open_database(url)
                 trainer = Sleeper(epoch_seconds, times=times[i])
                 study = open_study(database, NAME, Path(tempfile.gettempdir()))
-                work(study, study.arms, trainer, Worker.here("cpu"), lambda: False)  # type: ignore[arg-type]
+                work(study, study.arms, trainer, Worker.here("cpu"), lambda: False)
                 done[i] = trainer.done
                 database.close()
             else:

@@ -8,12 +8,11 @@ died of what. When its input ends, it kills those that are left.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
-import hashlib
 import importlib
 import json
 import logging
-import math
 import os
 import select
 import signal
@@ -23,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,9 +40,9 @@ from tuneoff.search.work import claim as claims
 from tuneoff.search.work import trial as trials
 from tuneoff.search.work import worker as workers
 from tuneoff.search.work.signals import Stop
-from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
-from tuneoff.trainer.errors import Diverged, Interrupted, TrainerError
-from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.testing import CurveTrainer
+from tuneoff.trainer.contract import Task
+from tuneoff.trainer.errors import Diverged, TrainerError
 
 TASK = Task(
     classes=tuple("0123456789"), sizes={"train": 80, "validation": 20, "test": 0}, digest="d" * 64
@@ -155,9 +154,7 @@ class Mishaps:
             self.diary.note("trained", trial=_key(folder), epoch=epoch)  # it is paid for
             raise Diverged(epoch)
         if do == "disk full":
-            # Where the next checkpoint is to be written, nothing can be.
-            assert folder is not None
-            (folder / f"{epoch:06d}-00000000.tmp").symlink_to("/dev/full")
+            Path.replace = _fail_once(Path.replace)  # type: ignore[method-assign]
             return
         for name in do.split():  # signals, in this order
             os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
@@ -169,114 +166,73 @@ def _key(folder: Path | None) -> str:
     return "/".join(folder.parts[-3:])
 
 
-@dataclass
-class Scripted:
-    """A trainer of nothing, after trainer/loop.py: an error curve and durable checkpoints."""
+def _fail_once(replace: Callable[..., Path]) -> Callable[..., Path]:
+    """As if the disk were full at the end of the next file that is written aside."""
 
-    order: Order
-    diary: Diary
-    point: Callable[..., None]
+    def full(path: Path, target: Path) -> Path:
+        Path.replace = replace  # type: ignore[method-assign]
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    def describe(self) -> Mapping[str, str]:
-        return {"device": "cpu"}
+    return full
 
-    def resolve(self, recipe: Recipe) -> Recipe:
-        return recipe
 
-    def check(self, recipe: Recipe) -> Task:
-        return TASK
+class Scripted(CurveTrainer):
+    """A trainer of nothing that passes the points at which faults may happen."""
 
-    def train(
-        self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
-    ) -> Generator[EpochRecord, None, None]:
-        run = json.loads(json.dumps([recipe.to_dict(), asdict(params), asdict(seed)]))
-        found, batch = self._load(checkpoints, run)
-        records = [EpochRecord(**record) for record in found]
-        yield from (replace(record, replayed=True) for record in records)
+    def __init__(self, order: Order, diary: Diary, point: Callable[..., None]) -> None:
+        super().__init__(at=self._pass, batches=BATCHES, seconds=order.epoch_seconds)
+        self._order, self._diary, self._point = order, diary, point
+        self._begun: tuple[Path, int] | None = None
 
-        def save() -> None:
-            self._save(checkpoints, run, [asdict(record) for record in records], batch)
+    def _pass(self, name: str, folder: Path, epoch: int) -> None:
+        if name == "epoch":
+            self._begun = None
+            self._point("before epoch", folder, epoch)
+        elif name == "batch":
+            if self._begun != (folder, epoch):
+                self._begun = (folder, epoch)
+                saved = self.newest(folder)
+                done = saved is not None and not saved.stem.endswith("-00000000")
+                self._diary.note("goes on" if done else "begins", trial=_key(folder), epoch=epoch)
+            self._point("in epoch", folder, epoch)
+            time.sleep(self._order.epoch_seconds / BATCHES)
+        elif name == "checkpoint":
+            self._point("before checkpoint", folder, epoch)
+            self._diary.note("trained", trial=_key(folder), epoch=epoch)
+        elif name == "in checkpoint":
+            self._point("in checkpoint", folder, epoch)
+        elif name == "checkpoint written":
+            self._point("after checkpoint", folder, epoch)
 
-        def note(what: str, epoch: int) -> None:
-            self.diary.note(what, trial=_key(checkpoints), epoch=epoch)
+    def newest(self, checkpoints: Path) -> Path | None:
+        if not self._order.torch:
+            return super().newest(checkpoints)
+        from tuneoff.trainer import checkpoint
 
-        for epoch in range(len(records) + 1, recipe.epochs + 1):
-            self.point("before epoch", checkpoints, epoch)
-            note("goes on" if batch else "begins", epoch)
-            while batch < BATCHES:
-                self.point("in epoch", checkpoints, epoch)
-                time.sleep(self.order.epoch_seconds / BATCHES)
-                batch += 1
-                if tick():
-                    tick()
-                    save()
-                    raise Interrupted(len(records))
-            error = _error(params, seed, epoch)
-            records.append(
-                EpochRecord(epoch, error, error, error, params.lr, self.order.epoch_seconds)
-            )
-            batch = 0
-            stop = tick()
-            self.point("before checkpoint", checkpoints, epoch)
-            note("trained", epoch)
-            save()
-            self.point("after checkpoint", checkpoints, epoch)
-            if stop:
-                raise Interrupted(epoch)
-            yield records[-1]
+        return checkpoint.newest(checkpoints)
 
-    def _load(self, folder: Path, run: Any) -> tuple[list[dict[str, Any]], int]:
-        if self.order.torch:
-            from tuneoff.trainer import checkpoint
+    def load(self, folder: Path, run: Any) -> tuple[list[dict[str, Any]], int]:
+        if not self._order.torch:
+            return super().load(folder, run)
+        from tuneoff.trainer import checkpoint
 
-            saved = checkpoint.load_newest(folder, {"run": run})
-            return (saved.records, saved.batch) if saved else ([], 0)
-        file = folder / "checkpoint.json"
-        if not file.exists():
-            return [], 0
-        stored = json.loads(file.read_text())
-        assert stored["run"] == run
-        return stored["records"], stored["batch"]
+        saved = checkpoint.load_newest(folder, {"run": run})
+        return (saved.records, saved.batch) if saved else ([], 0)
 
-    def _save(self, folder: Path, run: Any, records: list[dict[str, Any]], batch: int) -> None:
-        if self.order.torch:
-            import torch
-
-            from tuneoff.trainer import checkpoint
-
-            state = checkpoint.Checkpoint(
-                run={"run": run}, about={}, model={"weight": torch.zeros(8)}, average=None,
-                optimizer={}, schedule={}, accumulation=1, epoch=len(records), batch=batch,
-                loss_sum=0.0, images_seen=0, seconds=0.0, records=records,
-            )  # fmt: skip
-            checkpoint.save(folder, state)
+    def save(self, folder: Path, run: Any, records: list[dict[str, Any]], batch: int) -> None:
+        if not self._order.torch:
+            super().save(folder, run, records, batch)
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / ".checkpoint.part"
-        with part.open("w") as file:
-            json.dump({"run": run, "records": records, "batch": batch}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        self.point("in checkpoint", folder, len(records))
-        part.replace(folder / "checkpoint.json")
+        import torch
 
-    def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
-        raise NotImplementedError
+        from tuneoff.trainer import checkpoint
 
-    def predict(self, recipe: Recipe, checkpoints: Path, images: Path) -> Predictions:
-        raise NotImplementedError
-
-    def combine(
-        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
-    ) -> tuple[Scores, tuple[float, ...]]:
-        raise NotImplementedError
-
-
-def _error(params: HyperParams, seed: RunSeed, epoch: int) -> float:
-    """Best at lr = 0.03, with noise of the seed's own."""
-    miss = math.log10(params.lr / 0.03) ** 2 / 9
-    noise = hashlib.sha256(f"{seed} {epoch}".encode()).digest()[0] / 255 * 0.01
-    return 0.05 + 0.6 * min(1.0, miss) + 0.25 * math.exp(-epoch / 2) + noise
+        state = checkpoint.Checkpoint(
+            run={"run": run}, about={}, model={"weight": torch.zeros(8)}, average=None,
+            optimizer={}, schedule={}, accumulation=1, epoch=len(records), batch=batch,
+            loss_sum=0.0, images_seen=0, seconds=0.0, records=records,
+        )  # fmt: skip
+        checkpoint.save(folder, state)
 
 
 def _wrap_search(point: Callable[..., None]) -> Callable[[Database], None]:

@@ -56,8 +56,8 @@ class CurveTrainer:
         error: validation error of (params, seed, epoch), 0 to 1.
         diverges: does the run with these parameters diverge in this epoch?
         at: called at "epoch" (before one begins), "batch" (before each tick of one), "checkpoint"
-            (before one is written), "in checkpoint" (it is written aside), "checkpoint written",
-            and "evaluate SPLIT".
+            (an epoch has ended, its checkpoint is to be written), "in checkpoint" (any checkpoint
+            is written aside), "checkpoint written", and "evaluate SPLIT".
         batches: ticks in an epoch; a run that is stopped between two goes on there.
         seconds: that each epoch is said to have taken.
         task: what the data ask of a model.
@@ -101,7 +101,6 @@ class CurveTrainer:
         yield from (replace(record, replayed=True) for record in records)
 
         def save() -> None:
-            self.at("checkpoint", checkpoints, len(records))
             if self.keeps:
                 self.save(checkpoints, run, [asdict(record) for record in records], batch)
 
@@ -120,6 +119,7 @@ class CurveTrainer:
             error, batch = self.error(params, seed, epoch), 0
             records.append(EpochRecord(epoch, error, error, error, params.lr, self.seconds))
             stop = tick()
+            self.at("checkpoint", checkpoints, epoch)
             save()
             self._enter(checkpoints, epoch)
             self.at("checkpoint written", checkpoints, epoch)
