@@ -11,7 +11,8 @@ from tuneoff.search.launch.base import Workers
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store import attempts
 from tuneoff.search.store.database import open_database
-from tuneoff.search.study.study import Study, create_study
+from tuneoff.search.study.opening import create_study
+from tuneoff.search.study.study import Study
 
 PATIENCE_SECONDS = 120.0
 
