@@ -56,7 +56,7 @@ def interpolate(value: Any, settings: Mapping[str, str]) -> Any:
         return value
 
     def replace(found: re.Match[str]) -> str:
-        name, operator, word = found.searches()
+        name, operator, word = found.groups()
         if name is None:
             return "$"
         if settings.get(name):
