@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from tuneoff.search.policies.base import Decision, History, NewTrial
 from tuneoff.search.policies.pruning import Pruning
-from tuneoff.search.store.attributes import LISTED
+from tuneoff.search.store.attributes import LISTED, NOTE
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Listed:
         for i, config in enumerate(self.configs):
             if i not in taken:
                 params = {name: value for name, value in config.items() if name != "note"}
-                note = {"note": config["note"]} if "note" in config else {}
+                note = {NOTE: config["note"]} if "note" in config else {}
                 return NewTrial(params, history.horizon, {LISTED: i, **note})
         return None
 

@@ -12,44 +12,22 @@ import secrets
 import socket
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from tuneoff.search.errors import LeaseLost
-from tuneoff.search.store.database import Database, db_now, db_started, metadata
+from tuneoff.search.store.clock import db_now, db_started
+from tuneoff.search.store.database import Database
+from tuneoff.search.store.processes import name_of_this_process, process_is_gone
+from tuneoff.search.store.tables import attempts_table
 
 MOST_NAMED = 1000
 """More trials than these are not named in a query: their whole search is read."""
 
 End = Literal["finished", "pruned", "paused", "released", "lost", "failed"]
 
-attempts_table = sa.Table(
-    "tuneoff_attempts",
-    metadata,
-    sa.Column("search", sa.String(200), primary_key=True),
-    sa.Column("trial", sa.Integer, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("token", sa.String(32), nullable=False),
-    sa.Column("worker", sa.String(200), nullable=False),
-    sa.Column("process", sa.String(200), nullable=False),
-    sa.Column("device", sa.String(100), nullable=False),
-    sa.Column("started", sa.Float, nullable=False),
-    sa.Column("progressed", sa.Float, nullable=False),
-    sa.Column("ended", sa.Float),
-    sa.Column("end", sa.String(20)),
-    sa.Column("reason", sa.String(500)),
-    sa.Column("from_epoch", sa.Integer, nullable=False),
-    sa.Column("until_epoch", sa.Integer, nullable=False),
-    sa.Column("epochs", sa.Integer, nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
-)
 _t = attempts_table.c
-# Who is at work is asked before each claim, however many attempts have ended.
-sa.Index("tuneoff_attempts_live", _t.search, sqlite_where=_t.end.is_(None),
-         postgresql_where=_t.end.is_(None))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,42 +47,7 @@ class Worker:
     @classmethod
     def here(cls, device: str) -> Worker:
         """This process."""
-        pid = os.getpid()
-        process = f"{_machine()}/{pid}/{_started(pid)}" if _machine() else ""
-        return cls(f"{socket.gethostname()}/{pid}", process, device)
-
-
-@cache
-def _machine() -> str:
-    """This boot of this kernel and its process namespace; "" where Linux does not tell."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
-
-
-def process_is_gone(process: str) -> bool:
-    """True if that process ran on this machine and has ended; False if alive or elsewhere."""
-    machine, _, rest = process.rpartition("/")
-    machine, _, pid = machine.rpartition("/")
-    if not machine or machine != _machine():
-        return False
-    return _started(int(pid)) != rest
-
-
-def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot; "" if it is not there, or a zombie.
-
-    Not in seconds since 1970: those move when the machine's clock is set, and then a process that
-    is alive would pass for another one that had its number before.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()  # from the third on; the second may hold anything
-    return "" if fields[0] in "ZX" else fields[19]
+        return cls(f"{socket.gethostname()}/{os.getpid()}", name_of_this_process(), device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-ENTERED = "entered"  # user attribute: when somebody entered this configuration, UTC
+ENTERED = "tuneoff/entered"  # user attribute: when somebody entered this configuration, UTC
 
 
 # User attributes of promoted trials.
-CHANGES = "recipe changes"  # fields of the short trial's recipe that differ
-SEED = "seed"  # [study, trial, replica]
+CHANGES = "tuneoff/recipe changes"  # fields of the short trial's recipe that differ
+SEED = "tuneoff/seed"  # [study, trial, replica]
 
 
-REPLICA = "replica"  # user attribute of full training: which seed of its configuration
-ENSEMBLE = "ensemble"  # user attribute of NAME/ensemble
+REPLICA = "tuneoff/replica"  # user attribute of full training: which seed of its configuration
+ENSEMBLE = "tuneoff/ensemble"  # user attribute of NAME/ensemble
 
 
-FAILURE = "failure"  # user attribute: why a trial was told FAIL
-UNTIL = "tuneoff:until_epoch"  # system attribute: where the first attempt is to stop
+FAILURE = "tuneoff/failure"  # user attribute: why a trial was told FAIL
+UNTIL = "tuneoff/until epoch"  # system attribute: where the first attempt is to stop
 
 
-MEMBER = "member"  # user attribute: index in [ensemble] members
+MEMBER = "tuneoff/member"  # user attribute: index in [ensemble] members
 
 
 # User attributes of trials.
-DIVERGED = "diverged in epoch"
-TEST_ERROR = "test error"
-ENVIRONMENT = "environment"
-RECIPE = "recipe"
-ACCUMULATION = "accumulation for want of memory"
+DIVERGED = "tuneoff/diverged epoch"
+TEST_ERROR = "tuneoff/test error"
+ENVIRONMENT = "tuneoff/environment"
+RECIPE = "tuneoff/recipe"
+ACCUMULATION = "tuneoff/accumulation"
 
 
-LISTED = "listed"  # user attribute: index in the list
+LISTED = "tuneoff/fixed configuration"  # user attribute: index in the list
+NOTE = "tuneoff/note"  # user attribute: what somebody wrote beside a configuration
+WHY = "tuneoff/chosen by"  # user attribute: one of the following
+START, MODEL, QUASI_RANDOM = "start", "curve model", "quasi-random"
+DOUBT = "given full runs only"

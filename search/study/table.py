@@ -11,19 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuneoff.search.spec.file import StudySpec
-from tuneoff.search.store.database import Database, db_now, metadata
+from tuneoff.search.store.clock import db_now
+from tuneoff.search.store.database import Database
+from tuneoff.search.store.tables import studies_table
 from tuneoff.trainer.contract import Task
 
-studies_table = sa.Table(
-    "tuneoff_studies",
-    metadata,
-    sa.Column("name", sa.String(64), primary_key=True),
-    sa.Column("uid", sa.String(16), nullable=False),
-    sa.Column("spec", sa.Text, nullable=False),
-    sa.Column("task", sa.Text, nullable=False),
-    sa.Column("created", sa.Float, nullable=False),
-    sa.Column("draining", sa.Boolean, nullable=False),
-)
 _t = studies_table.c
 
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from tuneoff.search.errors import UserError
 from tuneoff.search.policies.base import NewTrial
 from tuneoff.search.spec.space import SearchSpace
-from tuneoff.search.store.attributes import ENTERED
+from tuneoff.search.store.attributes import ENTERED, NOTE
 from tuneoff.search.study.state import history, new_trial, read_state
 from tuneoff.search.study.study import Search, Study
 
@@ -57,7 +57,7 @@ def enqueue_by_hand(
             )
     about = {ENTERED: datetime.now(UTC).isoformat(timespec="seconds")}
     if note:
-        about["note"] = note
+        about[NOTE] = note
     labels = []
     for search in searches:
         job = NewTrial(params, study.spec.trial.epochs, about)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from hypothesis import settings
 
 from tuneoff.search.spec.file import StudySpec
-from tuneoff.search.store import attempts
+from tuneoff.search.store import attempts, schema
 from tuneoff.search.store.attempts import Attempt, Worker
 from tuneoff.search.store.database import Database, open_database
 from tuneoff.search.study.opening import create_study
@@ -42,7 +42,8 @@ def quiet() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def long_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that has been up for ever, so that attempts can be made to look old."""
-    monkeypatch.setattr(attempts, "db_started", lambda: sa.literal(0.0))
+    for module in (attempts, schema):
+        monkeypatch.setattr(module, "db_started", lambda: sa.literal(0.0))
 
 
 @pytest.fixture(scope="session")

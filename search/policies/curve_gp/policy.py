@@ -28,11 +28,10 @@ from tuneoff.search.policies.curve_gp.observations import curves
 from tuneoff.search.policies.curve_gp.threads import one_thread
 from tuneoff.search.policies.sobol import sobol_point
 from tuneoff.search.spec.space import SearchSpace
+from tuneoff.search.store.attributes import DOUBT, MODEL, QUASI_RANDOM, START, WHY
 
 log = logging.getLogger(__name__)
 
-WHY = "chosen by"  # user attribute of a trial: one of the following
-START, MODEL, DOUBT, QUASI_RANDOM = "start", "curve model", "doubt", "quasi-random"
 BELIEF, BELIEF_WIDTH, BELIEF_FLOOR = 10.0, 0.15, 0.01  # piBO's beta; sides of the cube; density
 
 

@@ -17,6 +17,7 @@ from tuneoff.search.policies.base import Decision, History, NewTrial
 from tuneoff.search.policies.registry import build_policy, queue_policy
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.space import SearchSpace
+from tuneoff.search.store.attributes import LISTED, NOTE
 
 SPACE = {
     "lr": {"low": 1e-4, "high": 1.0, "log": True},
@@ -170,7 +171,7 @@ def test_a_list_is_run_in_its_order_with_its_notes(spec_values: Any) -> None:
     study = run(policy, 9)
     assert params_of(study) == [{k: v for k, v in c.items() if k != "note"} for c in HAND]
     notes = [trial.user_attrs for trial in study.trials]
-    assert notes == [{"listed": 0, "note": "the paper's"}, {"listed": 1}]
+    assert notes == [{LISTED: 0, NOTE: "the paper's"}, {LISTED: 1}]
     assert policy.next(history_of(study)) is None
 
 
@@ -178,7 +179,7 @@ def test_what_was_entered_by_hand_takes_no_place_in_the_list(spec_values: Any) -
     policy = policy_of(spec_values, {"configs": HAND})
     study = new_study()
     add(study, NewTrial({"lr": 0.5, "momentum": 0.9, "schedule": "step"}, EPOCHS), [0.5] * EPOCHS)
-    assert policy.next(history_of(study)).note["listed"] == 0
+    assert policy.next(history_of(study)).note[LISTED] == 0
 
 
 def test_curve_gp_starts_from_or_believes_in_the_hand_tuned(spec_values: Any) -> None:

@@ -16,9 +16,10 @@ import pytest
 import sqlalchemy as sa
 
 from tuneoff.search.errors import LeaseLost
-from tuneoff.search.store import attempts
-from tuneoff.search.store.attempts import Attempt, Worker, process_is_gone
-from tuneoff.search.store.database import db_now, db_started
+from tuneoff.search.store import attempts, processes
+from tuneoff.search.store.attempts import Attempt, Worker
+from tuneoff.search.store.clock import db_now, db_started
+from tuneoff.search.store.processes import process_is_gone
 
 _numbers = itertools.count()
 
@@ -216,7 +217,7 @@ def test_a_process_is_known_until_it_has_gone(me: Worker) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert sleeper.stdin is not None
     machine = me.process.rsplit("/", 2)[0]
-    process = f"{machine}/{sleeper.pid}/{attempts._started(sleeper.pid)}"
+    process = f"{machine}/{sleeper.pid}/{processes._started(sleeper.pid)}"
     assert not process_is_gone(process)
     sleeper.stdin.close()
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
@@ -250,8 +251,8 @@ def test_a_command_with_brackets_and_blanks_is_no_riddle(tmp_path: Any, me: Work
     odd = tmp_path / "a) R (b 1 2"
     odd.symlink_to(sys.executable)
     sleeper = subprocess.Popen([odd, "-c", "input()"], stdin=subprocess.PIPE)
-    started = attempts._started(sleeper.pid)
-    assert int(started) >= int(attempts._started(os.getpid()))
+    started = processes._started(sleeper.pid)
+    assert int(started) >= int(processes._started(os.getpid()))
     sleeper.kill()
     sleeper.communicate()
 
@@ -259,6 +260,6 @@ def test_a_command_with_brackets_and_blanks_is_no_riddle(tmp_path: Any, me: Work
 def test_where_the_system_does_not_tell_only_silence_counts(
     me: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "_machine", lambda: "")
+    monkeypatch.setattr(processes, "_machine", lambda: "")
     assert Worker.here("cpu").process == ""
     assert not process_is_gone(me.process)

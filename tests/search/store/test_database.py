@@ -23,7 +23,10 @@ from optuna.exceptions import StorageInternalError
 
 from tuneoff.search.errors import StorageError, StorageOutage
 from tuneoff.search.store import attempts
-from tuneoff.search.store.database import SCHEMA_VERSION, db_now, open_database, version_table
+from tuneoff.search.store.clock import db_now
+from tuneoff.search.store.database import open_database
+from tuneoff.search.store.locks import Locks
+from tuneoff.search.store.migrations import HEAD, VERSION_TABLE
 
 SECRET = "hunter2"
 
@@ -76,20 +79,20 @@ def test_a_database_without_our_tables_is_not_touched(tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
-def test_another_version_is_refused_by_its_age(sqlite_url: str) -> None:
+def test_a_newer_version_is_refused(sqlite_url: str) -> None:
     open_database(sqlite_url, create=True).close()
     open_database(sqlite_url, create=True).close()  # again is a no-op
     open_database(sqlite_url).close()
+    newer = f"{int(HEAD) + 1:04d}"
     engine = sa.create_engine(sqlite_url)
-    for version, age in ((SCHEMA_VERSION + 1, "a newer"), (SCHEMA_VERSION - 1, "an older")):
-        with engine.begin() as connection:
-            connection.execute(version_table.update().values(version=version))
-        for create in (False, True):
-            with pytest.raises(StorageError, match=f"{age} tuneoff .schema {version}"):
-                open_database(sqlite_url, create=create)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{newer}'")
+    for create in (False, True):
+        with pytest.raises(StorageError, match=f"a newer tuneoff .schema {int(newer)}, this one"):
+            open_database(sqlite_url, create=create)
     # So is an Optuna of another age.
     with engine.begin() as connection:
-        connection.execute(version_table.update().values(version=SCHEMA_VERSION))
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{HEAD}'")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
     for create in (False, True):
         with pytest.raises(StorageError, match="cannot be used"):
@@ -213,8 +216,8 @@ def test_sixteen_processes_may_create_at_once(storage_url: str) -> None:
     assert found == [""] * 16
     database = open_database(storage_url)
     with database.engine.connect() as connection:
-        rows = connection.execute(sa.select(version_table.c.version)).all()
-    assert rows == [(SCHEMA_VERSION,)]
+        rows = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").all()
+    assert rows == [(HEAD,)]
     database.close()
 
 
@@ -346,8 +349,8 @@ def test_a_lock_is_had_only_when_the_last_holders_commits_are_through(
     thread.start()
     with contextlib.suppress(sa.exc.OperationalError), database.lock("x"):
         with database.engine.connect() as committing:
-            database._fence.look(committing, None, "INSERT")
-            database._fence.check(committing)
+            database.locks.fence.look(committing, None, "INSERT")
+            database.locks.fence.check(committing)
             (holder,) = postgres_server.execute(
                 "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'"
             )
@@ -361,9 +364,9 @@ def test_a_lock_is_had_only_when_the_last_holders_commits_are_through(
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_holder_that_is_frozen_loses_the_lock(
-    database: Any, make_study: Any, me: Any, reopen: Any, monkeypatch: pytest.MonkeyPatch
+    database: Any, make_study: Any, me: Any, reopen: Any
 ) -> None:
-    monkeypatch.setattr("tuneoff.search.store.database.FROZEN_SECONDS", 1)
+    database = replace(database, locks=Locks(database.engine, frozen_seconds=1))
     search, other, got = make_study(database).arms[0], reopen(database), threading.Event()
 
     def follow() -> None:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from tuneoff.search.errors import UserError
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.space import SearchSpace
-from tuneoff.search.store.attributes import ENTERED
+from tuneoff.search.store.attributes import ENTERED, NOTE
 from tuneoff.search.work.manual import enqueue_by_hand, parse_params
 from tuneoff.search.work.worker import work
 
@@ -71,7 +71,7 @@ def test_a_configuration_waits_in_every_repeat(database: Any, make_study: Any) -
     for search in (g for g in study.arms if g.arm == "hand"):
         first = study.trials(search)[0]
         assert (first.state, first.params) == (TrialState.WAITING, {"lr": 0.03})
-        assert first.user_attrs["note"] == "a hunch"
+        assert first.user_attrs[NOTE] == "a hunch"
         assert first.user_attrs[ENTERED].endswith("+00:00")
 
 

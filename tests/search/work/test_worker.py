@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuneoff.search.errors import StorageOutage, TrainingFailed
 from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
 from tuneoff.search.store import attempts
-from tuneoff.search.store.attributes import DIVERGED, FAILURE, TEST_ERROR
+from tuneoff.search.store.attributes import DIVERGED, FAILURE, LISTED, TEST_ERROR
 from tuneoff.search.study.state import read_state
 from tuneoff.search.work.claim import Nothing, claim
 from tuneoff.search.work.worker import Summary, work
@@ -138,7 +138,7 @@ def test_a_diverged_run_is_told_at_the_chance_level(
     assert good.value < 0.5
     assert bad.state == TrialState.COMPLETE
     assert bad.value == bad.intermediate_values[2] == pytest.approx(0.9)
-    assert bad.user_attrs == {"listed": 1, DIVERGED: 2}
+    assert bad.user_attrs == {LISTED: 1, DIVERGED: 2}
     # The epoch in which it diverged was paid for, too.
     assert read_state(study, study.arms[0]).spent == 3 + 2
 

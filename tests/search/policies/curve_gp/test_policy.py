@@ -27,11 +27,11 @@ from tuneoff.search.policies.curve_gp import CurveGP
 from tuneoff.search.policies.curve_gp.encoding import Encoding
 from tuneoff.search.policies.curve_gp.model import LogNormal, Priors
 from tuneoff.search.policies.curve_gp.observations import MODELLED
-from tuneoff.search.policies.curve_gp.policy import DOUBT, MODEL, QUASI_RANDOM, START, WHY
 from tuneoff.search.policies.pruning import Pruning
 from tuneoff.search.policies.sampled import Sampled
 from tuneoff.search.policies.sobol import sobol_point
 from tuneoff.search.spec.space import SearchSpace
+from tuneoff.search.store.attributes import DOUBT, MODEL, QUASI_RANDOM, START, WHY
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
 HORIZON = 27
