@@ -36,7 +36,8 @@ from trainer_usual import Usual, loaders, pack
 
 from tuneoff.trainer import seeding
 from tuneoff.trainer.contract import RunSeed
-from tuneoff.trainer.data import batches, datasets
+from tuneoff.trainer.data import batches, splits
+from tuneoff.trainer.data.load import load
 from tuneoff.trainer.errors import TrainerError
 from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
 from tuneoff.trainer.torch_trainer import TorchTrainer
@@ -104,8 +105,8 @@ def input_rows(bench: Bench) -> Iterator[Row]:
 
 def our_input(bench: Bench) -> Callable[[], int]:
     """Makes some epochs of our batches when called; returns how many images that were."""
-    found = datasets.load(bench.source, bench.folder / "cache")
-    train = datasets.splits(found, bench.source)["train"]
+    found = load(bench.source, bench.folder / "cache")
+    train = splits.split(found, bench.source)["train"]
     data = batches.resident(found, None, torch.device("cpu"))
 
     def turn() -> int:
@@ -188,7 +189,7 @@ def packing_row(bench: Bench, images: Pictures) -> Iterator[Row]:
 
     def ours() -> int:
         with tempfile.TemporaryDirectory(dir=bench.folder) as cache:
-            return len(datasets.load(source, Path(cache)).labels)
+            return len(load(source, Path(cache)).labels)
 
     def usual() -> int:
         return pack(path, bench.folder / "usual.npy")

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from tuneoff.trainer.data.registry import DATASETS
+
 MODELS = (
     "proxy",
     "proxy-residual",
@@ -18,7 +20,6 @@ MODELS = (
     "resnet152",
     "densenet121",
 )
-DATASETS = ("digits", "tiny-imagenet", "folder")
 SCHEDULES = ("plateau", "cosine", "linear", "step", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
 COMBINATIONS = ("paper", "mean", "vote", "weighted", "greedy")
@@ -67,8 +68,8 @@ class DataSource:
     """Which images, at what size, and how they are split.
 
     Attributes:
-        name: "digits", "tiny-imagenet" or "folder".
-        path: zip file or folder; not used for digits.
+        name: a name from ``data.registry.DATASETS``.
+        path: zip file or folder, for the data sets that need one.
         image_size: side in pixels to which images are scaled on the device; None keeps the
             stored size.
         validation: share of the training images carved out for validation, stratified by
@@ -90,18 +91,17 @@ class DataSource:
     duplicates: str = "keep"
 
     def __post_init__(self) -> None:
-        one_of("name", self.name, DATASETS)
+        known = DATASETS.entry(self.name)
         one_of("corrupt", self.corrupt, ("refuse", "skip"))
         one_of("duplicates", self.duplicates, ("keep", "drop"))
         if not 0 < self.validation < 1:
             raise ValueError(f"validation = {self.validation!r} must lie between 0 and 1")
         if self.image_size is not None:
             at_least("image_size", self.image_size, 8)
-        if self.name != "digits" and not self.path:
-            fix = "; `tuneoff data prepare tiny-imagenet` fetches it"
+        if known.needs_path and not self.path:
+            fix = f"; `tuneoff data prepare {self.name}` fetches it" if known.remote else ""
             raise ValueError(
-                f"path is missing: data {self.name!r} needs a zip file or a folder"
-                f"{fix if self.name == 'tiny-imagenet' else ''}"
+                f"path is missing: data {self.name!r} needs a zip file or a folder{fix}"
             )
 
 

@@ -18,9 +18,12 @@ from tuneoff.trainer import checkpoint, ensemble, evaluate, loop, memory, models
 from tuneoff.trainer.capture import Recorder, cuda_graph
 from tuneoff.trainer.checkpoint import Checkpoint
 from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
-from tuneoff.trainer.data import batches, datasets, decode
+from tuneoff.trainer.data import batches, decode, splits
 from tuneoff.trainer.data.batches import Resident
-from tuneoff.trainer.data.datasets import Progress
+from tuneoff.trainer.data.load import load
+from tuneoff.trainer.data.packing import Progress
+from tuneoff.trainer.data.registry import DATASETS
+from tuneoff.trainer.data.unlabelled import unlabelled
 from tuneoff.trainer.distributed import ALONE, Ranks
 from tuneoff.trainer.errors import CheckpointError, DataError, ModelError, TrainerError
 from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
@@ -115,7 +118,7 @@ class TorchTrainer:
         """
         if recipe.precision != "auto":
             return recipe
-        side = recipe.data.image_size or (8 if recipe.data.name == "digits" else 64)
+        side = recipe.data.image_size or DATASETS.entry(recipe.data.name).side
         able = _computes_bf16(self._device) and models.trains_in_bf16(
             recipe.model, side, side, self._device
         )
@@ -217,7 +220,7 @@ class TorchTrainer:
 
     def predict(self, recipe: Recipe, checkpoints: Path, images: Path) -> Predictions:
         """The newest model's outputs on images without labels; see ``contract.Trainer.predict``."""
-        found = datasets.unlabelled(images)
+        found = unlabelled(images)
         saved = _saved(checkpoints, _trained(recipe))
         model = self._restore(recipe, saved)
         bf16 = self.resolve(recipe).precision == "bf16"
@@ -249,16 +252,15 @@ class TorchTrainer:
     def _prepare(self, source: DataSource) -> Prepared:
         if self._prepared and self._prepared[0] == source:
             return self._prepared[1]
-        pack = datasets.load(source, self._cache, self._progress)
-        splits = datasets.splits(pack, source)
-        sizes = {name: len(chosen) for name, chosen in splits.items()}
-        task = Task(pack.classes, sizes, pack.digest, datasets.duplicates(pack, source))
+        pack = load(source, self._cache, self._progress)
+        chosen = splits.split(pack, source)
+        task = splits.describe(pack, source)
         # Drop the last data first: two data sets may not fit on the device together.
         self._prepared = None
         on_gpu = self._device.type == "cuda"
         room = int(_DATA_SHARE * memory.free_bytes(self._device)) if on_gpu else None
         data = batches.resident(pack, source.image_size, self._device, room)
-        self._prepared = (source, Prepared(data, splits, task, pack.titles))
+        self._prepared = (source, Prepared(data, chosen, task, pack.titles))
         return self._prepared[1]
 
     def _advice(self, recipe: Recipe, prepared: Prepared) -> str:

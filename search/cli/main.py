@@ -25,6 +25,7 @@ from tuneoff.search.study.opening import check_artifacts, check_data, create_stu
 from tuneoff.search.study.study import Study
 from tuneoff.search.work.signals import Stop
 from tuneoff.trainer.contract import Duplicates, Task
+from tuneoff.trainer.data.registry import DATASETS, Remote
 from tuneoff.trainer.errors import DataError, ModelError, TrainerError
 from tuneoff.trainer.recipe import DataSource, Recipe
 
@@ -563,8 +564,8 @@ def data() -> None:
 def data_prepare(name: str, path: str | None, work: Path, **others: Any) -> None:
     """Verify a dataset and decode it into one packed array, which all workers share.
 
-    Without --path, Tiny ImageNet's official zip file is fetched into --work first. Broken off,
-    the same command goes on from there.
+    Without --path, a dataset that is published as one file (Tiny ImageNet) is fetched into --work
+    first. If that breaks off, the same command goes on from there.
 
     \b
     Examples:
@@ -574,16 +575,13 @@ def data_prepare(name: str, path: str | None, work: Path, **others: Any) -> None
     from tuneoff.search.cli.terminal import fetching_progress
     from tuneoff.trainer.data import decode, download
 
-    if path is None and name == "tiny-imagenet":
-        fetched = _fetched(work)
-        if not fetched.exists():
-            with fetching_progress(console) as progress:
-                download.fetch(
-                    download.TINY_IMAGENET_URL, fetched, download.TINY_IMAGENET_MD5, progress
-                )
+    remote = _remote(name)
+    if path is None and remote is not None and not _fetched(work, remote).exists():
+        with fetching_progress(console) as progress:
+            download.fetch(remote.url, _fetched(work, remote), remote.md5, progress)
     clock = _Clock()
     source = _source(work, name, path, **others)
-    task = _check(work, clock)(Recipe(data=source))
+    task = _task(work, source, clock)
     sizes = ", ".join(f"{n} {split}" for split, n in task.sizes.items())
     console.print(
         f"{name}: {sizes} images; packed in {work}/cache; digest {task.digest[:12]}",
@@ -612,7 +610,7 @@ def data_info(name: str, path: str | None, as_json: bool, work: Path, **others: 
     Example:
       tuneoff data info digits
     """
-    task = _check(work)(Recipe(data=_source(work, name, path, **others)))
+    task = _task(work, _source(work, name, path, **others))
     found = task.duplicates
     facts: dict[str, Any] = {
         "name": name,
@@ -687,10 +685,19 @@ def _device(name: str) -> str:
     return local_device(name)
 
 
-def _check(work: Path, clock: _Clock | None = None) -> Callable[[Recipe], Task]:
+def _check(work: Path) -> Callable[[Recipe], Task]:
     """Checks recipes on the CPU, with a progress bar while images are decoded."""
     from tuneoff.search.cli.terminal import decoding_progress
     from tuneoff.trainer.torch_trainer import TorchTrainer
+
+    return TorchTrainer("cpu", cache=work / "cache", progress=decoding_progress(console)).check
+
+
+def _task(work: Path, source: DataSource, clock: _Clock | None = None) -> Task:
+    """What is in a data set, verified whole, with a progress bar while images are decoded."""
+    from tuneoff.search.cli.terminal import decoding_progress
+    from tuneoff.trainer.data import splits
+    from tuneoff.trainer.data.load import load
 
     show = decoding_progress(console)
 
@@ -699,7 +706,7 @@ def _check(work: Path, clock: _Clock | None = None) -> Callable[[Recipe], Task]:
         if clock is not None:
             clock.note(done)
 
-    return TorchTrainer("cpu", cache=work / "cache", progress=progress).check
+    return splits.describe(load(source, work / "cache", progress, verify=True), source)
 
 
 class _Clock:
@@ -743,15 +750,21 @@ def _report(study: Study, out: Path, reference: str | None, publish: bool) -> Pa
     return page
 
 
-def _fetched(work: Path) -> Path:
-    """Where `data prepare` puts Tiny ImageNet."""
-    return (work / "data" / "tiny-imagenet-200.zip").absolute()
+def _remote(name: str) -> Remote | None:
+    """What `data prepare` fetches for a data set; None for those that come from elsewhere."""
+    return DATASETS.entry(name).remote if name in DATASETS else None
+
+
+def _fetched(work: Path, remote: Remote) -> Path:
+    """Where `data prepare` puts what it fetches."""
+    return (work / "data" / remote.file_name).absolute()
 
 
 def _source(work: Path, name: str, path: str | None, **others: Any) -> DataSource:
     """The images that ``options.data_options`` name."""
-    if path is None and name == "tiny-imagenet" and _fetched(work).exists():
-        path = str(_fetched(work))
+    remote = _remote(name)
+    if path is None and remote is not None and _fetched(work, remote).exists():
+        path = str(_fetched(work, remote))
     try:
         return DataSource(name, path, **others)
     except ValueError as error:

@@ -104,7 +104,7 @@ def test_both_sides_train_on_the_same_number_of_images(speed: Any, bench: Any) -
 
 def test_input_is_the_same_pixels(speed: Any, bench: Any) -> None:
     usual = torch.cat([images for images, _ in bench.loaders(None, 8)[1]])
-    packed = speed.datasets.load(bench.source, bench.folder / "cache")
+    packed = speed.load(bench.source, bench.folder / "cache")
     ours = speed.batches.normalise(torch.from_numpy(packed.images), None)
     # The usual side keeps some of the images for validation, in an order of its own.
     for image in usual:

@@ -39,7 +39,7 @@ def test_prepare_and_info_take_what_lies_there(tuneoff: Any, with_copies: Path) 
     assert "tiny-imagenet: 22 train, 2 validation, 8 test images; packed in" in first
     assert "Decoded 32 images in " in first
     assert "images/s) with " in first
-    assert "1 searches of identical images: 1 across splits, 1 with conflicting labels" in first
+    assert "1 groups of identical images: 1 across splits, 1 with conflicting labels" in first
     assert 'duplicates = "drop" in [data]' in first
     assert f'path = "{with_copies}"' in first
 
@@ -49,7 +49,7 @@ def test_prepare_and_info_take_what_lies_there(tuneoff: Any, with_copies: Path) 
 
     said = tuneoff("data", "info", "tiny-imagenet", "--duplicates", "drop", "--json")
     facts = json.loads("".join(said.out))
-    assert facts["duplicates"] == {"searches": 1, "crossing": 1, "conflicting": 1, "dropped": 1}
+    assert facts["duplicates"] == {"groups": 1, "crossing": 1, "conflicting": 1, "dropped": 1}
     assert sum(facts["sizes"].values()) == 31
     assert facts["sizes"]["test"] == 8
 

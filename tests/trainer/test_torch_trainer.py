@@ -157,7 +157,7 @@ def test_out_of_memory_is_one_line(
 def test_data_stay_warm(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = TorchTrainer(cache=session_cache)
     trainer.check(RECIPE)
-    monkeypatch.setattr(torch_trainer.datasets, "load", None)
+    monkeypatch.setattr(torch_trainer, "load", None)
     trainer.check(RECIPE)
 
 

@@ -21,11 +21,6 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with (bytes here, bytes in all); the latter is 0 while it is not known."""
 
-TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-# The MD5 that is commonly published for this file. Nobody here could check it against the file
-# itself, for lack of a network; that is why a mismatch names both.
-TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
-
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 TIMEOUT = 60.0  # seconds without a byte
 _PIECE = 2**18

@@ -1,0 +1,133 @@
+"""What a data set's file is made of: a function that is a ``Source``.
+
+Most data sets are files: their function lists them, each with its label, and hands the listing to
+``pack_files``, which decodes them unless the cache has them. ``registry`` holds the functions by
+name, with what else is known of each data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneoff.trainer.data import cache, decode, pack
+from tuneoff.trainer.data.files import Files
+from tuneoff.trainer.data.pack import Pack, PackWriter
+from tuneoff.trainer.data.packing import Packing, decoded, first_size, one_size
+from tuneoff.trainer.data.registry import DATASETS
+from tuneoff.trainer.errors import DataError
+from tuneoff.trainer.recipe import DataSource
+
+Source = Callable[[DataSource, Packing], Pack]
+"""Returns the decoded images of a data set, from the cache if they are there.
+
+``DataSource.validation``, ``split_seed`` and ``duplicates`` do not matter to it: it only says which
+images are for the test. It raises DataError, with one line that says what is wrong, where, and what
+to do, if the data set is missing, damaged or not what it says it is.
+"""
+
+TEST_SHARE = 0.2
+"""Share of the images that become the test split where a data set has none."""
+TEST_SEED = 0
+"""Seed of that choice: the same for every study, so that their test errors can be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One image of a data set, not yet decoded.
+
+    Attributes:
+        name: of its file, within the data set's ``Files``.
+        label: number of its class.
+        test: whether it belongs to the test split.
+    """
+
+    name: str
+    label: int
+    test: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Every image of a data set.
+
+    Attributes:
+        classes: names of the classes, in the order of the labels.
+        images: in the order in which they are stored.
+        titles: names of the classes for people, likewise; None if there are no others.
+    """
+
+    classes: tuple[str, ...]
+    images: tuple[Listed, ...]
+    titles: tuple[str, ...] | None = None
+
+
+def pack_files(source: DataSource, files: Files, listing: Listing, packing: Packing) -> Pack:
+    """The decoded images of a listing, from the cache if they are there.
+
+    Args:
+        source: gives the data set's name, ``image_size`` and ``corrupt``.
+        files: holds the images.
+        listing: which of them belong to the data set.
+        packing: where they are kept, and how they are decoded.
+
+    Raises:
+        DataError: an image is missing or damaged, or has another size than the others have.
+    """
+    scaled = DATASETS.entry(source.name).scaled
+    names = [image.name for image in listing.images]
+    # Everything that decides which pixels are stored. How they are split later is not among it.
+    parts = (
+        *(pack.FORMAT, source.name, files.identity, source.corrupt),
+        source.image_size if scaled else None,
+    )
+    key = f"{source.name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}"
+
+    def build(writer: PackWriter) -> None:
+        with decode.quiet(), ThreadPoolExecutor(packing.threads) as pool:
+            if scaled:
+                size = one_size(files, names, source.image_size, pool, packing.threads)
+            else:
+                size = first_size(files, names)
+            fit = size if scaled else None
+            found = decoded(files, names, fit, source.corrupt, packing, pool)
+            for image, one in zip(listing.images, found, strict=True):
+                if one is None:
+                    continue
+                pixels, hashed = one
+                if pixels.shape[:2] != size:
+                    raise DataError(
+                        f"{files.where}: {image.name} has {pixels.shape[1]} x {pixels.shape[0]} "
+                        f"pixels, others {size[1]} x {size[0]}; fetch it again"
+                    )
+                writer.add(pixels, image.label, image.test, hashed)
+
+    return cache.load_or_build(
+        packing.cache, key, listing.classes, build, listing.titles, verify=packing.verify
+    )
+
+
+def path_of(source: DataSource) -> Path:
+    """The data set's zip file or folder."""
+    return Path(source.path or "").expanduser()
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name ends as those of images do."""
+    return name.lower().endswith(decode.EXTENSIONS)
+
+
+def images_below(files: Files, root: str) -> list[str]:
+    """The names of the images whose names begin with ``root``, sorted."""
+    return [name for name in files.names if name.startswith(root) and is_image(name)]
+
+
+def text_of(files: Files, name: str) -> str:
+    """A file as text (DataError if it cannot be read or is not UTF-8)."""
+    try:
+        return files.read(name).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{files.where}: {name} is not text; fetch it again") from error
