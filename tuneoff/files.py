@@ -25,13 +25,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with aside.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        put_in_place(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
         raise
+
+
+def put_in_place(aside: Path, path: Path) -> None:
+    """Give a file that is finished and closed the name ``path``; both survive a power cut then.
+
+    Raises:
+        OSError: it cannot be done; what stood at ``path`` still does.
+    """
+    with aside.open("rb+") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
     _sync_folder(path.parent)
 
 

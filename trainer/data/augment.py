@@ -1,7 +1,7 @@
 """Augmentation of training images on the device: random crops, MixUp and CutMix.
 
-What is random is a function of (seed, epoch, batch), so that a run resumed in mid-epoch sees what
-it would have seen.
+Every random choice is a function of the seed, the epoch and the batch, so that a run resumed within
+an epoch sees the images that it would have seen without the interruption.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from tuneoff.trainer.recipe import Recipe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """What a batch's images show.
+    """The labels of a batch whose images may be mixtures of two.
 
     Attributes:
         labels: int64 tensor of shape (batch,).
-        others: labels of the images that were mixed in, shape (batch,); None if none were.
-        share: of ``labels`` in the mixture, 0 to 1; tensor of shape (), float32.
+        others: labels of the images that were mixed in, int64 tensor of shape (batch,); None if the
+            images are not mixtures.
+        share: weight of ``labels`` in the loss, 0 to 1, that of ``others`` being the rest; float32
+            tensor of shape (); None likewise.
     """
 
     labels: Tensor
@@ -35,14 +37,15 @@ class Targets:
     share: Tensor | None = None
 
     def __getitem__(self, part: slice) -> Targets:
-        """Those of some of the images."""
+        """The targets of some of the images."""
         others = None if self.others is None else self.others[part]
         return Targets(self.labels[part], others, self.share)
 
     def loss(self, outputs: Tensor, smoothing: float) -> Tensor:
-        """Mean cross entropy of float outputs of shape (batch, classes), nats.
+        """Mean cross entropy of a model's outputs, nats.
 
         Args:
+            outputs: logits, float tensor of shape (batch, classes).
             smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
         """
         loss = cross_entropy(outputs, self.labels, label_smoothing=smoothing)
@@ -53,19 +56,31 @@ class Targets:
 
 
 def crop_offsets(seed: RunSeed, epoch: int, count: int, padding: int) -> NDArray[np.int64]:
-    """Where in its extension by ``padding`` pixels each image's crop begins: (top, left), each
-    from 0 to 2 * padding, shape (count, 2)."""
+    """Where each image's crop begins, at random.
+
+    Args:
+        seed: the run's.
+        epoch: 1-based.
+        count: number of images.
+        padding: pixels by which each image is extended on each side.
+
+    Returns:
+        int64 array of shape (count, 2): (top, left) in the extended image, 0 to 2 * padding.
+    """
     words = seeding.words(2 * count, *seeding.stream(seed, "crop", epoch))
     return (words % np.uint64(2 * padding + 1)).astype(np.int64).reshape(count, 2)
 
 
 def crop(images: Tensor, offsets: NDArray[np.int64], padding: int) -> Tensor:
-    """A crop of its own size of each image, extended by reflection.
+    """Extends each image by reflection and cuts a crop of the image's own size out of that.
 
     Args:
         images: uint8 tensor of shape (batch, height, width, 3).
         offsets: see ``crop_offsets``, shape (batch, 2).
-        padding: pixels, smaller than height and width.
+        padding: pixels on each side, less than height and width.
+
+    Returns:
+        uint8 tensor of the shape of ``images``.
     """
     _, height, width, _ = images.shape
     channels_first = images.permute(0, 3, 1, 2)
@@ -80,7 +95,7 @@ def crop(images: Tensor, offsets: NDArray[np.int64], padding: int) -> Tensor:
 def mix(
     images: Tensor, labels: Tensor, recipe: Recipe, seed: RunSeed, epoch: int, batch: int
 ) -> tuple[Tensor, Targets]:
-    """MixUp or CutMix of a batch, as the recipe says; the batch itself if it says neither.
+    """MixUp or CutMix of a batch, as the recipe says; the batch itself if it asks for neither.
 
     Args:
         images: float tensor of shape (batch, 3, height, width).
@@ -91,7 +106,7 @@ def mix(
         batch: 0-based number in the epoch.
 
     Returns:
-        Images of the same shape and memory format, and what they show.
+        Images of the same shape and memory format, and their targets.
     """
     methods = [name for name in ("mixup", "cutmix") if getattr(recipe, name)]
     if not methods:
@@ -114,7 +129,12 @@ def mix(
 
 
 def example(images: Tensor, recipe: Recipe) -> Targets:
-    """Targets of the kind that ``mix`` makes, of images of shape (batch, ...): all of class 0."""
+    """Targets of the kind that ``mix`` returns for this recipe, with class 0 for every image.
+
+    Args:
+        images: tensor of shape (batch, ...), on the device of the targets.
+        recipe: gives ``mixup`` and ``cutmix``.
+    """
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     if not (recipe.mixup or recipe.cutmix):
         return Targets(labels)
@@ -122,8 +142,8 @@ def example(images: Tensor, recipe: Recipe) -> Targets:
 
 
 def beta(alpha: float, drawn: float) -> float:
-    """The quantile of Beta(alpha, alpha) at 0 <= drawn < 1."""
-    from scipy.special import betaincinv  # only for recipes that mix
+    """A value of Beta(alpha, alpha): its quantile at ``drawn``, which is uniform on [0, 1)."""
+    from scipy.special import betaincinv  # imported only for recipes that mix images
 
     return float(betaincinv(alpha, alpha, drawn))
 
@@ -133,7 +153,7 @@ def box(height: int, width: int, share: float, y: float, x: float) -> tuple[int,
 
     Args:
         height, width: of the images, pixels.
-        share: of the image that stays, were nothing cut off, 0 to 1.
+        share: share of the image outside the rectangle if none of it is cut off, 0 to 1.
         y, x: the rectangle's centre, as shares of height and width.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Batches made on the device from images that live there: gathered, mirrored, normalised."""
+"""Batches made on the device from images that are kept there: gathered, mirrored, normalised."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tuneoff.trainer.data import augment
 from tuneoff.trainer.data.pack import Pack
 from tuneoff.trainer.recipe import Recipe
 
-# torchvision's ImageNet statistics, of channels scaled to 0..1: what the pretrained models saw.
+# Mean and standard deviation of ImageNet's channels, scaled to 0..1, as torchvision has them: the
+# pretrained models were trained on images normalised by these.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -26,7 +27,7 @@ class Resident:
 
     Attributes:
         images: uint8 tensor of shape (images, height, width, 3); in main memory if the device has
-            no room for it.
+            not enough of its own.
         labels: int64 tensor of shape (images,), on the device.
         image_size: side in pixels to which batches are scaled; None keeps the stored size.
     """
@@ -37,21 +38,21 @@ class Resident:
 
     @property
     def device(self) -> torch.device:
-        """Where batches are made."""
+        """The device on which batches are made."""
         return self.labels.device
 
 
 def resident(
     pack: Pack, image_size: int | None, device: torch.device, room: int | None = None
 ) -> Resident:
-    """Moves a pack to the device. On the CPU this copies nothing: the memory map is used.
+    """Moves a pack to the device. On the CPU nothing is copied: the memory map itself is used.
 
     Args:
         pack: decoded images.
         image_size: see ``Resident``.
         device: where batches are made.
-        room: bytes that the images may take there; None for any number. Where they need more, each
-            batch is copied when its turn comes.
+        room: bytes that the images may take there; None for any number. If they need more, they
+            stay in main memory, and each batch is copied when it is made.
     """
     fits = room is None or pack.images.nbytes <= room
     images = torch.from_numpy(pack.images)
@@ -61,20 +62,23 @@ def resident(
 
 
 def count(images: int, batch_size: int) -> int:
-    """Batches in an epoch. A last batch of one image is left out: batch normalisation cannot
-    train on it where the feature map is 1 x 1."""
+    """The number of batches in an epoch.
+
+    A last batch of a single image is left out: batch normalisation cannot train on it where the
+    feature map is 1 x 1.
+    """
     return images // batch_size + (images % batch_size > 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Epoch:
-    """What an epoch shows, and how.
+    """Which images an epoch trains on, and how each is changed.
 
     Attributes:
         order: indices of its images, in the order of training, shape (images,).
-        flips: which of ``order`` to mirror, shape (images,); None for none.
+        flips: whether to mirror each image of ``order``, shape (images,); None to mirror none.
         crops: where each image's crop begins, see ``augment.crop_offsets``; None for whole images.
-        padding: pixels, of those crops.
+        padding: pixels by which images are extended before they are cropped.
         side: pixels to which images are scaled, as ``Resident.image_size``.
     """
 
@@ -86,15 +90,21 @@ class Epoch:
 
 
 def side(recipe: Recipe, epoch: int, data: Resident) -> int | None:
-    """Pixels to which an epoch's images are scaled; None for the stored size.
+    """The side in pixels to which an epoch's images are scaled; None for the stored size.
 
-    With ``recipe.start_size`` they grow linearly until three quarters of the epochs are done, in
-    steps that a ResNet's strides divide: 32 pixels, or 8 below 128. The last epoch has all of them.
+    With ``recipe.start_size`` it grows linearly until three quarters of the epochs are done, in
+    steps that the strides of a ResNet divide: 32 pixels, or 8 if the full size is below 128. The
+    last epoch always has the full size.
+
+    Args:
+        recipe: gives ``start_size`` and ``epochs``.
+        epoch: 1-based.
+        data: the images.
     """
     full = data.image_size or max(data.images.shape[1:3])
     if not recipe.start_size or recipe.start_size >= full:
         return data.image_size
-    growing = min(0.75 * recipe.epochs, recipe.epochs - 1)  # the last epoch is not among these
+    growing = min(0.75 * recipe.epochs, recipe.epochs - 1)  # epochs; the last one is never one
     if epoch > growing:
         return data.image_size
     progress = (epoch - 1) / growing
@@ -110,9 +120,9 @@ def training_batches(
 
     Args:
         data: the images.
-        epoch: which of them, and how they are shown.
-        batch_size: images in a batch; the last may be smaller, see ``count``.
-        start: batches to leave out at the front, to resume in mid-epoch.
+        epoch: which of them, and how they are changed.
+        batch_size: images in a batch; the last one may be smaller, see ``count``.
+        start: number of batches that are left out at the front, to resume within an epoch.
 
     Yields:
         Normalised float32 images of shape (batch, 3, height, width) in channels_last memory
@@ -123,8 +133,8 @@ def training_batches(
         part = slice(number * batch_size, (number + 1) * batch_size)
         chosen, mirrored = np.arange(part.start, min(part.stop, images_in_all)), 0
         if epoch.flips is not None:
-            # Mirrored images first, so that one flip of a slice mirrors them all. The order
-            # within a batch changes nothing.
+            # The images to be mirrored come first, so that one flip of a slice mirrors them all.
+            # The order of the images within a batch does not matter.
             flips = epoch.flips[part]
             chosen = np.concatenate([chosen[flips], chosen[~flips]])
             mirrored = int(flips.sum())
@@ -137,13 +147,22 @@ def training_batches(
 
 
 def blank(data: Resident, batch_size: int) -> Tensor:
-    """A whole batch of images at full size, as ``training_batches`` yields them, of one colour."""
+    """A full batch of zeros, in the shape and memory format of ``training_batches``."""
     stored = data.images[:1].to(data.device).expand(batch_size, -1, -1, -1)
     return torch.zeros_like(normalise(stored, data.image_size))
 
 
 def gather(data: Resident, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """The stored images (uint8, shape (batch, height, width, 3)) and labels at these indices."""
+    """The images and labels at some indices.
+
+    Args:
+        data: the images.
+        chosen: indices, shape (batch,).
+
+    Returns:
+        uint8 tensor of shape (batch, height, width, 3) and int64 tensor of shape (batch,), both on
+        the device.
+    """
     index = torch.from_numpy(chosen).to(data.device, non_blocking=True)
     images = data.images.index_select(0, index.to(data.images.device))
     return images.to(data.device, non_blocking=True), data.labels[index]
@@ -160,8 +179,8 @@ def normalise(images: Tensor, image_size: int | None) -> Tensor:
         float32 tensor of shape (batch, 3, side, side), channels_last: (x / 255 - MEAN) / STD.
     """
     count, height, width, _ = images.shape
-    # Constants for a whole row of pixels: with the three of one pixel alone, PyTorch's inner loop
-    # is three steps long and takes six times as long on the CPU.
+    # The constants are repeated for a whole row of pixels. With only the three of one pixel, the
+    # innermost loop of PyTorch has three steps, which takes six times as long on the CPU.
     scale = torch.tensor([1 / (255 * s) for s in STD], device=images.device).repeat(width)
     shift = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)], device=images.device)
     rows = images.view(count, height, width * 3).float()

@@ -1,4 +1,4 @@
-"""One encoded image to RGB pixels, the same pixels whichever decoder is installed."""
+"""One encoded image to RGB pixels, which are the same whichever decoder is installed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from tuneoff.messages import first_line
+
 try:
     import simplejpeg
 except ImportError:
@@ -19,6 +21,7 @@ except ImportError:
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 
 LARGEST_IMAGE = 64_000_000
+"""Pixels. Larger images are refused: a small file can decode to more than memory holds."""
 
 Pixels = NDArray[np.uint8]
 
@@ -29,10 +32,10 @@ class CannotDecodeError(Exception):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences Pillow's warning of large images, for ``LARGEST_IMAGE`` speaks for it.
+    """Silences Pillow's warning of large images, whose limit ``LARGEST_IMAGE`` replaces.
 
-    To be entered around the threads that decode and not in them: warning filters are the whole
-    process's.
+    Enter it around the threads that decode and not in them: filters of warnings are shared by all
+    threads of the process.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -42,7 +45,7 @@ def quiet() -> Iterator[None]:
 def decode(encoded: bytes) -> Pixels:
     """The pixels of an encoded image; grey images become RGB. EXIF orientation is not applied.
 
-    Threads may decode at the same time: both decoders let go of the interpreter.
+    Threads may decode at the same time: both decoders release the global interpreter lock.
 
     Returns:
         uint8 array of shape (height, width, 3).
@@ -51,7 +54,8 @@ def decode(encoded: bytes) -> Pixels:
         CannotDecodeError: the bytes are damaged, too large or of an unknown kind.
     """
     if simplejpeg is not None and encoded[:2] == b"\xff\xd8":
-        # What simplejpeg refuses is judged by Pillow, so that both set-ups take the same images.
+        # Pillow decides about images that simplejpeg refuses, so that the same images are accepted
+        # with and without simplejpeg.
         try:
             height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
             if height * width <= LARGEST_IMAGE:
@@ -63,16 +67,18 @@ def decode(encoded: bytes) -> Pixels:
 
 
 def size(encoded: bytes) -> tuple[int, int]:
-    """(height, width) from the header alone (CannotDecodeError as ``decode``)."""
+    """(height, width), read from the image's header alone (CannotDecodeError as ``decode``)."""
     with _open(encoded) as image:
         return image.height, image.width
 
 
 def fit(pixels: Pixels, height: int, width: int) -> Pixels:
-    """The image scaled until it covers (height, width), and its middle cut out.
+    """The image scaled until it just covers (height, width), and its middle cut out.
 
     Args:
         pixels: uint8 array of shape (any height, any width, 3).
+        height: pixels.
+        width: pixels.
 
     Returns:
         uint8 array of shape (height, width, 3).
@@ -97,7 +103,7 @@ def _open(encoded: bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise CannotDecodeError("not an image, or a damaged one") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CannotDecodeError(_one_line(error)) from error
+        raise CannotDecodeError(first_line(error)) from error
     if image.width * image.height > LARGEST_IMAGE:
         raise CannotDecodeError(f"{image.width} x {image.height} pixels are too many")
     return image
@@ -106,20 +112,16 @@ def _open(encoded: bytes) -> Image.Image:
 def _decode_with_pillow(encoded: bytes) -> Pixels:
     with _open(encoded) as image:
         if image.mode.startswith(("I", "F")):
-            raise CannotDecodeError("more than 8 bits a channel; convert it to 8 bits")
+            raise CannotDecodeError("it has more than 8 bits a channel; convert it to 8 bits")
         try:
-            # Pillow asks for this detour where a palette has transparent entries.
+            # Pillow warns if a palette with transparent entries is converted without this detour.
             if image.mode == "P" and "transparency" in image.info:
                 return np.asarray(image.convert("RGBA").convert("RGB"))
             return np.asarray(image.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:
-            raise CannotDecodeError(_one_line(error)) from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+            raise CannotDecodeError(first_line(error)) from error
 
 
 def decoder_name() -> str:
-    """Which decoder reads JPEG files here, for the record."""
+    """The name of the library that decodes JPEG files here."""
     return "Pillow" if simplejpeg is None else "simplejpeg"

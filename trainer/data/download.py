@@ -1,4 +1,4 @@
-"""One large file from the network: resumed where it broke off, checked, fetched once."""
+"""One large file from the network: continued where it broke off, checked, fetched once."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
+from tuneoff.files import put_in_place
+from tuneoff.messages import first_line
+from tuneoff.once import made_once
 from tuneoff.trainer.errors import DataError
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with (bytes here, bytes in all); the latter is 0 while it is not known."""
+"""Called with the number of bytes received so far and of all; the latter is 0 if not known."""
 
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds
 TIMEOUT = 60.0  # seconds without a byte
-_PIECE = 2**18
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_PIECE = 2**18  # bytes
+_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses after which to try again
 
 
-class _InterruptedError(Exception):
-    """The transfer broke off; another try may go on from there. The message says how."""
+class _BrokenOffError(Exception):
+    """The transfer broke off, for the reason that the message gives; another try may succeed."""
 
 
 def fetch(
@@ -40,42 +41,47 @@ def fetch(
     pauses: Sequence[float] = PAUSES,
     timeout: float = TIMEOUT,
 ) -> Path:
-    """Makes sure that a file of the network is at ``path``; one that is there stays untouched.
+    """Makes sure that a file of the network is at ``path``. What is there already is not touched.
 
-    The file gets its name only when it is whole and its digest fits. Until then it grows under
-    that name with ``.part`` added, from which a later call goes on. Of several processes that
-    ask together, one fetches and the others wait for it.
+    Until the file is complete and its MD5 is right, it is kept under its name with ``.part`` added;
+    a later call continues from there. Of several processes that ask together, one fetches the file
+    and the others wait for it.
 
     Args:
-        url: what to fetch; http or https.
+        url: of the file; http or https.
         path: where to put it; its folder is made if missing.
-        md5: the file's MD5, hexadecimal: against a damaged transfer, not against forgery.
-        progress: told how it goes.
-        pauses: seconds to wait before each further try in a row that brings nothing.
+        md5: the file's MD5, hexadecimal: it guards against a damaged transfer, not forgery.
+        progress: told how many bytes have been received.
+        pauses: seconds to wait before each further try, as long as tries bring no new bytes.
         timeout: seconds without a byte after which the transfer counts as broken off.
 
     Returns:
         ``path``.
 
     Raises:
-        DataError: it cannot be had, is not what it should be, or cannot be written.
+        DataError: the file cannot be had, is not what it should be, or cannot be written.
     """
+
+    def find() -> Path | None:
+        return path if path.exists() else None
+
+    def make() -> Path:
+        transfer = _Transfer(url, path, progress, timeout)
+        _fetch(transfer, md5, pauses)
+        put_in_place(transfer.part, path)
+        return path
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            with FileLock(path.with_name(f"{path.name}.lock")):
-                if not path.exists():  # fetched while we waited?
-                    _fetch(_Transfer(url, path, progress, timeout), md5, pauses)
+        return made_once(find, make, path.with_name(f"{path.name}.lock"))
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error.strerror or error}); free some space or choose "
             "another folder"
         ) from error
-    return path
 
 
 class _Transfer:
-    """One URL on its way into one file."""
+    """One file on its way from the network to the disk."""
 
     def __init__(self, url: str, path: Path, progress: Progress | None, timeout: float) -> None:
         self.url = url
@@ -86,18 +92,18 @@ class _Transfer:
         self._reached = False
 
     @property
-    def here(self) -> int:
-        """Bytes of the file that are here."""
+    def received(self) -> int:
+        """Bytes of the file that are on the disk."""
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def go_on(self) -> None:
-        """Fetches what is missing.
+    def receive_rest(self) -> None:
+        """Fetches the bytes that are missing.
 
         Raises:
-            _InterruptedError: it broke off.
-            DataError: the server does not give it.
+            _BrokenOffError: the transfer broke off before the end.
+            DataError: the server cannot be reached or refuses, so that trying again is in vain.
         """
-        start = self.here
+        start = self.received
         request = urllib.request.Request(self.url, headers={"User-Agent": "tuneoff"})
         if start:
             request.add_header("Range", f"bytes={start}-")
@@ -107,16 +113,18 @@ class _Transfer:
             self._reached = True
             with error:
                 code, reason = error.code, error.reason
-            if code == 416:  # nothing after what is here: it is whole, or another file's
+            if code == 416:
+                # The file has no bytes after those received: these are all of it, or of another
+                # file. Its MD5 will tell.
                 return
-            if code in _PASSING:
-                raise _InterruptedError(f"the server answers {code} {reason}") from error
-            raise DataError(self.fix(f"the server answers {code} {reason}")) from error
+            if code in _TEMPORARY:
+                raise _BrokenOffError(f"the server answers {code} {reason}") from error
+            raise self.failure(f"the server answers {code} {reason}") from error
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, urllib.error.URLError) and not self._reached:
-                # There is no network, or no such server; do not make anybody wait for it.
-                raise DataError(self.fix(_reason(error))) from error
-            raise _InterruptedError(_reason(error)) from error
+                # There is no network or no such server: waiting would only delay the message.
+                raise self.failure(_reason(error)) from error
+            raise _BrokenOffError(_reason(error)) from error
         self._reached = True
         with response:
             self._receive(response, start)
@@ -124,10 +132,10 @@ class _Transfer:
     def _receive(self, response: http.client.HTTPResponse, start: int) -> None:
         ranged = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", response.headers.get("Content-Range", ""))
         if response.status != 206:
-            start = 0  # all of it, whatever we asked for
+            start = 0  # the server sends the whole file, though a part was asked for
         elif ranged is None or int(ranged[1]) != start:
             self.part.unlink()
-            raise _InterruptedError("the server sends another part than was asked for")
+            raise _BrokenOffError("the server sends another part of the file than was asked for")
         length = response.headers.get("Content-Length")
         total = start + int(length) if length and length.isdigit() else 0
         done = start
@@ -139,52 +147,56 @@ class _Transfer:
                 done += len(piece)
                 self._progress(done, total)
         if done < total:
-            raise _InterruptedError(f"the connection ended after {done:,} of {total:,} bytes")
+            raise _BrokenOffError(f"the connection ended after {done:,} of {total:,} bytes")
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
         try:
             return response.read1(_PIECE)
         except (OSError, http.client.HTTPException) as error:
-            raise _InterruptedError(_reason(error)) from error
+            raise _BrokenOffError(_reason(error)) from error
 
-    def fix(self, problem: str) -> str:
-        """The message for a file that cannot be had."""
-        return (
+    def failure(self, problem: str) -> DataError:
+        """The error for a file that cannot be had."""
+        return DataError(
             f"{self.url} cannot be fetched ({problem}); fetch it on another machine and put it at "
             f"{self.path}"
         )
 
 
 def _fetch(transfer: _Transfer, md5: str, pauses: Sequence[float]) -> None:
-    resumed = transfer.here > 0
-    _persist(transfer, pauses)
+    """Completes ``transfer.part``.
+
+    Raises:
+        DataError: the file cannot be had, or its MD5 is wrong; it was removed then.
+    """
+    continued = transfer.received > 0
+    _try_until_complete(transfer, pauses)
     found = _md5(transfer.part)
-    if found != md5 and resumed:
-        # What an earlier call left may have been of another file: once more, all of it.
+    if found != md5 and continued:
+        # The bytes that an earlier call left may belong to another file.
         log.warning("%s is not what it should be: fetching all of it again", transfer.part)
         transfer.part.unlink(missing_ok=True)
-        _persist(transfer, pauses)
+        _try_until_complete(transfer, pauses)
         found = _md5(transfer.part)
     if found != md5:
         transfer.part.unlink(missing_ok=True)
-        raise DataError(transfer.fix(f"its MD5 is {found} and not {md5}; it was removed"))
-    transfer.part.replace(transfer.path)
+        raise transfer.failure(f"its MD5 is {found} and not {md5}; it was removed")
 
 
-def _persist(transfer: _Transfer, pauses: Sequence[float]) -> None:
-    """Tries until the file is whole, or too many tries in a row have brought nothing."""
-    began = most = transfer.here
+def _try_until_complete(transfer: _Transfer, pauses: Sequence[float]) -> None:
+    """Tries until the file is complete, or too many tries in a row have brought no new bytes."""
+    began = most = transfer.received
     failures = 0
     while True:
         try:
-            return transfer.go_on()
-        except _InterruptedError as error:
-            now = transfer.here
+            return transfer.receive_rest()
+        except _BrokenOffError as error:
+            now = transfer.received
             failures = 0 if now > most else failures + 1
             most = max(most, now)
             if failures > len(pauses):
                 kept = f"; the same command goes on from {now:,} bytes" if now > began else ""
-                raise DataError(transfer.fix(f"{error}{kept}")) from error
+                raise transfer.failure(f"{error}{kept}") from error
             pause = pauses[max(0, failures - 1)] if pauses else 0.0
             log.warning("%s: %s; trying again in %g s", transfer.url, error, pause)
             time.sleep(pause)
@@ -199,4 +211,4 @@ def _md5(path: Path) -> str:
 
 def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    return " ".join(str(cause).split()) or type(cause).__name__
+    return first_line(cause) if isinstance(cause, BaseException) else str(cause)

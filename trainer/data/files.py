@@ -14,8 +14,8 @@ from tuneoff.trainer.errors import DataError
 
 _LOCAL_HEADER = 30  # bytes of a member's own header, before its name
 
-# No single image or list comes near this; a member that does is a decompression bomb.
 LARGEST_FILE = 256 * 2**20
+"""Bytes. No image or list comes near this; a member that would is a decompression bomb."""
 
 
 class Files(Protocol):
@@ -27,7 +27,7 @@ class Files(Protocol):
 
     @property
     def identity(self) -> str:
-        """Changes whenever a file is added, removed or written; cheap."""
+        """Another string whenever a file was added, removed or written. No file is read for it."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class Files(Protocol):
         """Relative paths of the folders, empty ones too, sorted."""
 
     def read(self, name: str) -> bytes:
-        """One file's bytes (DataError if they cannot be had)."""
+        """The bytes of one file (DataError if they cannot be read)."""
 
 
 class Folder:
@@ -75,7 +75,7 @@ class Folder:
 
 
 class Zip:
-    """The members of a zip file, read straight out of it."""
+    """The members of a zip file, read without unpacking it. Hidden ones are left out."""
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
@@ -112,10 +112,10 @@ class Zip:
             raise DataError(f"{self.where} cannot be read ({error})") from error
 
     def _read_plain(self, member: zipfile.ZipInfo) -> bytes | None:
-        """A stored or deflated member that is as it should be; None for any other.
+        """The bytes of a member that is stored or deflated; None for any other or a damaged one.
 
-        zipfile takes four times as long, and its lock makes threads wait for each other. What is
-        wrong with a member is for zipfile to say.
+        ``ZipFile.read`` takes four times as long, and its lock makes threads wait for each other.
+        It is left to say what is wrong with the members that are None here.
         """
         encrypted = member.flag_bits & 1
         known = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -125,11 +125,11 @@ class Zip:
         header = os.pread(descriptor, _LOCAL_HEADER, member.header_offset)
         if len(header) < _LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
             return None
-        # The lengths of name and extra field here may differ from those in the directory.
+        # The lengths of the name and the extra field here may differ from those in the directory.
         start = member.header_offset + _LOCAL_HEADER + sum(struct.unpack_from("<HH", header, 26))
         content = os.pread(descriptor, member.compress_size, start)
         if member.compress_type == zipfile.ZIP_DEFLATED:
-            # Never more than announced, whatever a decompression bomb holds.
+            # At most as many bytes as announced, so that a decompression bomb does no harm.
             content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, member.file_size)
         whole = len(content) == member.file_size and zlib.crc32(content) == member.CRC
         return content if whole else None
@@ -139,7 +139,7 @@ def open_files(path: Path) -> Files:
     """The files of a folder or of a zip file.
 
     Raises:
-        DataError: there is nothing there, or it is neither, or the zip file is unsafe.
+        DataError: nothing is there, or it is neither, or the zip file is damaged or unsafe.
     """
     if path.is_dir():
         return Folder(path)
@@ -154,7 +154,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _refuse_unsafe(path: Path, member: zipfile.ZipInfo) -> None:
-    # orig_filename: ZipInfo.filename has already lost backslashes and anything after a NUL.
+    # Both names: ``filename`` has already lost backslashes and anything after a NUL byte.
     for name in {member.filename, member.orig_filename}:
         parts = name.replace("\\", "/").split("/")
         if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name:
@@ -174,4 +174,4 @@ def _not_a_zip(path: Path) -> str:
         starts_as_zip = file.read(4) == b"PK\x03\x04"
     if starts_as_zip:
         return f"{path} is a damaged or incomplete zip file; fetch it again"
-    return f"{path} is neither a folder nor a zip file"
+    return f"{path} is neither a folder nor a zip file; check the data path"
