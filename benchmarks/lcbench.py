@@ -37,16 +37,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from virtual import simulate
 
+from tuneoff.search.policies.arm import Arm
 from tuneoff.search.policies.base import Policy
 from tuneoff.search.policies.curve_gp import CurveGP
 from tuneoff.search.policies.pruning import Pruning
-from tuneoff.search.policies.sampled import QuasiRandom, Sampled
-from tuneoff.search.spec.file import ArmSpec
+from tuneoff.search.spec import registry
+from tuneoff.search.spec.sections import ArmSpec
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
-SAMPLERS = ("gp", "tpe", "random", "quasi-random", "curve-gp")
-PRUNERS = ("median", "hyperband", "successive-halving")
+# A grid of LCBench's seven parameters has more points than any budget pays for.
+SAMPLERS = tuple(name for name in registry.SAMPLERS if name != "grid")
+PRUNERS = tuple(name for name in registry.PRUNERS if name != registry.NO_PRUNER)
 ARM_OPTIONS = ("startup", "min_epochs", "reduction")
 CURVE_GP_OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "startup": int,
@@ -85,7 +87,7 @@ class PolicySpec:
             if not (key and equals and value) or key in options:
                 raise _refused(text, f"{pair!r} is not KEY=VALUE, or there twice")
             options[key] = value
-        return cls(sampler, pruner or "none", options)
+        return cls(sampler, pruner or registry.NO_PRUNER, options)
 
 
 def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...]) -> Policy:
@@ -93,11 +95,10 @@ def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...]) -> Policy
     spec = PolicySpec.parse(text)
     if spec.sampler == "curve-gp":
         return CurveGP(space, seed, **_settings(text, spec))
-    arm = _arm(text, spec)
-    pruning = Pruning(arm.pruner, arm.min_epochs or 1, arm.reduction, arm.startup or 5, HORIZON)
-    if spec.sampler == "quasi-random":
-        return QuasiRandom(space, seed, pruning)
-    return Sampled(spec.sampler, space, seed, arm.startup or 5, pruning)
+    settings = _arm(text, spec)
+    arm = Arm(settings, space, seed, Pruning.of(settings, HORIZON))
+    policy: Policy = registry.SAMPLERS.load(spec.sampler)(arm)
+    return policy
 
 
 def _arm(text: str, spec: PolicySpec) -> ArmSpec:
@@ -116,7 +117,7 @@ def _arm(text: str, spec: PolicySpec) -> ArmSpec:
 
 def _settings(text: str, spec: PolicySpec) -> dict[str, Any]:
     """CurveGP's fields, as in ``curve-gp:pausing=no:first_rung=5``."""
-    if spec.pruner != "none":
+    if spec.pruner != registry.NO_PRUNER:
         raise _refused(text, "curve-gp takes no pruner")
     settings = {}
     for key, value in spec.options.items():

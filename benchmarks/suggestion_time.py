@@ -26,8 +26,8 @@ from threadpoolctl import threadpool_limits
 
 from tuneoff.search.policies.base import History
 from tuneoff.search.policies.curve_gp import CurveGP, CurveGPSampler
-from tuneoff.search.policies.curve_gp.policy import DOUBT, WHY
 from tuneoff.search.spec.space import SearchSpace
+from tuneoff.search.store.attributes import CHOSEN_BY, FULL_RUNS_ONLY
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
 SPACE: dict[str, BaseDistribution] = {
@@ -83,7 +83,7 @@ def command(trials: Sequence[int], repeats: int, many: bool) -> None:
 
 
 def history(count: int, epochs: int, seed: int) -> list[FrozenTrial]:
-    """Finished trials at random points, every third chosen by curve-gp out of doubt."""
+    """Finished trials at random points, every third chosen by curve-gp given full runs only."""
     rng = np.random.default_rng(seed)
     made = []
     for i in range(count):
@@ -96,7 +96,7 @@ def history(count: int, epochs: int, seed: int) -> list[FrozenTrial]:
         trial = create_trial(
             params=params,
             distributions=SPACE,
-            user_attrs={WHY: DOUBT} if i % 3 == 0 else {},
+            user_attrs={CHOSEN_BY: FULL_RUNS_ONLY} if i % 3 == 0 else {},
             intermediate_values=dict(enumerate(curve(u, epochs, rng), 1)),
             value=0.0,
         )
@@ -145,11 +145,12 @@ def policy_call(past: Sequence[FrozenTrial], epochs: int) -> Call:
     return lambda: policy.next(asked)
 
 
-def policy_cost(doubt: bool) -> Callable[[list[FrozenTrial], int], Cost]:
-    """Of the most promising job; or of a full run out of doubt, which every third one is."""
+def policy_cost(full_runs_only: bool) -> Callable[[list[FrozenTrial], int], Cost]:
+    """Of the most promising job; or of one given full runs only, which every third one is."""
 
     def measure(past: list[FrozenTrial], repeats: int) -> Cost:
-        call = policy_call(past if not doubt else [without_note(trial) for trial in past], EPOCHS)
+        asked = [without_note(trial) for trial in past] if full_runs_only else past
+        call = policy_call(asked, EPOCHS)
         return Cost.of(call, lambda: None, repeats)
 
     return measure
@@ -170,8 +171,8 @@ MEASURED: dict[str, Callable[[list[FrozenTrial], int], Cost]] = {
     "GPSampler": sampler_cost(lambda: GPSampler(seed=0)),
     "TPESampler": sampler_cost(lambda: TPESampler(seed=0)),
     "CurveGPSampler": sampler_cost(lambda: CurveGPSampler(seed=0, max_epoch=EPOCHS)),
-    "CurveGP.next, most promising": policy_cost(doubt=False),
-    "CurveGP.next, out of doubt": policy_cost(doubt=True),
+    "CurveGP.next, most promising": policy_cost(full_runs_only=False),
+    "CurveGP.next, given full runs only": policy_cost(full_runs_only=True),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, TypeVar
@@ -66,15 +66,25 @@ class Registry(Generic[E]):
         Raises:
             ValueError: there is no such name; the message lists those that there are.
         """
-        if name not in self._entries:
-            near = difflib.get_close_matches(name, self._entries, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(
-                f"unknown {self.kind} {name!r}; {hint}choose one of: {', '.join(self._entries)}"
-            )
-        return name
+        return check_name(self.kind, name, self._entries)
 
     def load(self, name: str) -> Any:
         """The object that a name stands for, its module imported (ValueError as ``check``)."""
         module, _, attribute = self.entry(name).target.partition(":")
         return getattr(import_module(module), attribute)
+
+
+def check_name(kind: str, name: str, known: Collection[str]) -> str:
+    """The name itself, if it is among those that are known.
+
+    Args:
+        kind: as the message calls it: "sampler".
+
+    Raises:
+        ValueError: it is not; the message lists those that are known.
+    """
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown {kind} {name!r}; {hint}choose one of: {', '.join(known)}")
+    return name

@@ -1,4 +1,4 @@
-"""A fixed list of configurations, in order: hand tuning, a grid, or a queue of nothing."""
+"""Fixed configurations, one after the other: hand tuning, a grid, or none but what is enqueued."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from tuneoff.search.policies.base import Decision, History, NewTrial
 from tuneoff.search.policies.pruning import Pruning
 from tuneoff.search.store.attributes import LISTED, NOTE
 
+WRITTEN = "note"  # a key beside a configuration's parameters: what somebody wrote about it
+
 
 @dataclass(frozen=True)
-class Listed:
-    """Each configuration once.
+class FixedConfigurations:
+    """Each configuration once, in order.
 
     Attributes:
         configs: complete parameters, and "note" where somebody wrote one.
@@ -25,13 +27,15 @@ class Listed:
     pruning: Pruning
 
     def next(self, history: History) -> NewTrial | None:
-        """The first configuration of the list that has no trial yet."""
-        taken = {trial.user_attrs.get(LISTED) for trial in history.trials}
+        """The first of the configurations that has no trial yet.
+
+        A trial that somebody entered by hand takes the place of none of them.
+        """
+        started = {trial.user_attrs.get(LISTED) for trial in history.trials}
         for i, config in enumerate(self.configs):
-            if i not in taken:
-                params = {name: value for name, value in config.items() if name != "note"}
-                note = {NOTE: config["note"]} if "note" in config else {}
-                return NewTrial(params, history.horizon, {LISTED: i, **note})
+            if i not in started:
+                note = {NOTE: config[WRITTEN]} if WRITTEN in config else {}
+                return NewTrial(without_note(config), history.horizon, {LISTED: i, **note})
         return None
 
     @property
@@ -42,3 +46,8 @@ class Listed:
     def after(self, history: History, trial: FrozenTrial) -> Decision:
         """As the pruner says."""
         return self.pruning.after(history, trial)
+
+
+def without_note(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a configuration alone."""
+    return {name: value for name, value in config.items() if name != WRITTEN}

@@ -14,6 +14,10 @@ from optuna.pruners import (
 from optuna.trial import FrozenTrial
 
 from tuneoff.search.policies.base import Decision, History
+from tuneoff.search.spec.registry import NO_PRUNER, PRUNERS
+from tuneoff.search.spec.sections import ArmSpec
+
+STARTUP = 5  # full runs before "median" stops any, where the study file does not say
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Pruning:
     """A pruner by name.
 
     Attributes:
-        name: "none", "median", "hyperband" or "successive-halving".
+        name: from ``tuneoff.search.spec.registry.PRUNERS``.
         min_epochs: epochs before a run may be stopped.
         reduction: one run in so many passes each rung.
         startup: median: full runs before it stops any.
@@ -34,32 +38,63 @@ class Pruning:
     startup: int
     horizon: int
 
+    @classmethod
+    def of(cls, settings: ArmSpec, horizon: int) -> Pruning:
+        """That of an arm of the study file, with defaults for what it leaves open."""
+        return cls(
+            settings.pruner,
+            settings.min_epochs or 1,
+            settings.reduction,
+            settings.startup or STARTUP,
+            horizon,
+        )
+
+    @classmethod
+    def never(cls, horizon: int) -> Pruning:
+        """No pruner."""
+        return cls(NO_PRUNER, 1, 2, 1, horizon)
+
     @property
     def stops(self) -> bool:
         """Does it ever stop a run?"""
-        return self.name != "none"
+        return PRUNERS.entry(self.name).stops_runs
 
     def build(self) -> BasePruner:
         """A fresh pruner; all that it remembers lies in the study."""
-        if self.name == "median":
-            return MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.min_epochs)
-        if self.name == "hyperband":
-            return HyperbandPruner(
-                min_resource=self.min_epochs,
-                max_resource=self.horizon,
-                reduction_factor=self.reduction,
-            )
-        if self.name == "successive-halving":
-            return SuccessiveHalvingPruner(
-                min_resource=self.min_epochs, reduction_factor=self.reduction
-            )
-        return NopPruner()
+        pruner: BasePruner = PRUNERS.load(self.name)(self)
+        return pruner
 
     def after(self, history: History, trial: FrozenTrial) -> Decision:
         """PRUNE or CONTINUE.
 
         Optuna marks a rung in the study with its first answer. Asked twice about one epoch, as
-        when a worker died with the answer in its hands, successive halving answers CONTINUE and
-        judges the run again at its next rung.
+        when a worker died before it could act on the answer, successive halving answers CONTINUE
+        and judges the run again at its next rung.
         """
         return Decision.PRUNE if self.build().prune(history.study, trial) else Decision.CONTINUE
+
+
+def none(pruning: Pruning) -> BasePruner:
+    """Stops nothing."""
+    return NopPruner()
+
+
+def median(pruning: Pruning) -> BasePruner:
+    """Stops a run that is worse than the median of earlier ones at the same epoch."""
+    return MedianPruner(n_startup_trials=pruning.startup, n_warmup_steps=pruning.min_epochs)
+
+
+def hyperband(pruning: Pruning) -> BasePruner:
+    """Successive halving in several brackets, each with another first rung."""
+    return HyperbandPruner(
+        min_resource=pruning.min_epochs,
+        max_resource=pruning.horizon,
+        reduction_factor=pruning.reduction,
+    )
+
+
+def successive_halving(pruning: Pruning) -> BasePruner:
+    """Lets the best of each rung go on to the next."""
+    return SuccessiveHalvingPruner(
+        min_resource=pruning.min_epochs, reduction_factor=pruning.reduction
+    )

@@ -1,8 +1,9 @@
-"""Any of Optuna's samplers with any of its pruners, and a Sobol sequence, as policies."""
+"""Optuna's samplers as policies, with any of its pruners."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,49 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from tuneoff.search.policies.base import Decision, History, NewTrial
+from tuneoff.search.policies.arm import Arm
+from tuneoff.search.policies.base import Decision, History, NewTrial, Policy
 from tuneoff.search.policies.pruning import Pruning
-from tuneoff.search.policies.sobol import sobol_point
 from tuneoff.search.spec.space import SearchSpace
+
+STARTUP = 5  # random trials before a model is asked, where the study file does not say
+
+
+def gp(arm: Arm) -> Policy:
+    """Optuna's Gaussian process."""
+    return _sampled(arm, gp_sampler)
+
+
+def tpe(arm: Arm) -> Policy:
+    """Optuna's tree-structured Parzen estimator."""
+    return _sampled(arm, tpe_sampler)
+
+
+def random(arm: Arm) -> Policy:
+    """Uniform points."""
+    return _sampled(arm, random_sampler)
+
+
+def gp_sampler(seed: int, startup: int) -> BaseSampler:
+    """A fresh ``GPSampler``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return GPSampler(seed=seed, n_startup_trials=startup)
+
+
+def tpe_sampler(seed: int, startup: int) -> BaseSampler:
+    """A fresh ``TPESampler``."""
+    return TPESampler(seed=seed, n_startup_trials=startup)
+
+
+def random_sampler(seed: int, startup: int) -> BaseSampler:
+    """A fresh ``RandomSampler``, for which every trial is one of the start-up."""
+    return RandomSampler(seed=seed)
+
+
+def _sampled(arm: Arm, sampler: Callable[[int, int], BaseSampler]) -> Policy:
+    startup = arm.settings.startup or STARTUP
+    return Sampled(sampler, arm.space, arm.seed, startup, arm.pruning)
 
 
 @dataclass(frozen=True)
@@ -21,13 +61,14 @@ class Sampled:
     """One of Optuna's samplers.
 
     Attributes:
-        sampler: "gp", "tpe" or "random".
+        sampler: makes a fresh one from a seed and ``startup``; all that it knows of earlier trials
+            must come from the study that it is asked about.
         seed: entropy of this repeat; arms of one repeat share it, so that their start-up points
             are the same ones.
-        startup: random trials before "gp" or "tpe" starts to model.
+        startup: random trials before a sampler with a model asks it.
     """
 
-    sampler: str
+    sampler: Callable[[int, int], BaseSampler]
     space: SearchSpace
     seed: tuple[int, ...]
     startup: int
@@ -42,53 +83,19 @@ class Sampled:
         """
         if history.remaining < history.horizon:
             return None
-        number = len(history.trials)
+        # A sampler made anew for each trial must not draw the same numbers each time.
+        entropy = np.random.SeedSequence([*self.seed, len(history.trials)])
+        sampler = self.sampler(int(entropy.generate_state(1)[0]), self.startup)
         copy = optuna.create_study(
             storage=optuna.storages.InMemoryStorage(),
             study_name=history.study.study_name,
-            sampler=self._build(number),
+            sampler=sampler,
             pruner=self.pruning.build(),
         )
-        if self.sampler != "random":  # which looks at nothing
+        if not isinstance(sampler, RandomSampler):  # which looks at nothing
             copy.add_trials(history.trials)
         trial = copy.ask(dict(self.space.distributions))
         return NewTrial(dict(trial.params), history.horizon)
-
-    @property
-    def stops(self) -> bool:
-        """As the pruner."""
-        return self.pruning.stops
-
-    def after(self, history: History, trial: FrozenTrial) -> Decision:
-        """As the pruner says."""
-        return self.pruning.after(history, trial)
-
-    def _build(self, number: int) -> BaseSampler:
-        # A sampler made anew for each trial must not draw the same numbers each time.
-        seed = int(np.random.SeedSequence([*self.seed, number]).generate_state(1)[0])
-        if self.sampler == "gp":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return GPSampler(seed=seed, n_startup_trials=self.startup)
-        if self.sampler == "tpe":
-            return TPESampler(seed=seed, n_startup_trials=self.startup)
-        return RandomSampler(seed=seed)
-
-
-@dataclass(frozen=True)
-class QuasiRandom:
-    """A scrambled Sobol sequence, one point a trial."""
-
-    space: SearchSpace
-    seed: tuple[int, ...]
-    pruning: Pruning
-
-    def next(self, history: History) -> NewTrial | None:
-        """The sequence's point with the next trial's number."""
-        if history.remaining < history.horizon:
-            return None
-        point = sobol_point(self.seed, len(self.space.distributions), len(history.trials))
-        return NewTrial(self.space.at(point), history.horizon)
 
     @property
     def stops(self) -> bool:

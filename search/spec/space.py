@@ -22,7 +22,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from tuneoff.search.spec.file import ParamSpec, StudySpec
+from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.spec.sections import ParamSpec
 from tuneoff.trainer.recipe import LAYER_DECAY, HyperParams, Recipe
 
 Floats = NDArray[np.float64]
@@ -52,8 +53,8 @@ class SearchSpace:
         """The space of a study file.
 
         Raises:
-            ValueError: a name is no parameter, a choice does not fit, or a hand-tuned
-                configuration lies outside the space.
+            ValueError: a name is not a parameter, a value does not fit its type or the recipe, or a
+                hand-tuned configuration lies outside the space.
         """
         known = [*HYPERPARAMS, *(f.name for f in fields(Recipe) if f.name not in FIXED)]
         for name in spec.space:
@@ -63,7 +64,7 @@ class SearchSpace:
                     f'"{LAYER_DECAY}fc" = {{ low = 0.1, high = 100, log = true }}'
                 )
             if name not in known and not name.startswith(LAYER_DECAY):
-                why = "is fixed within a study" if name in FIXED else "is no parameter"
+                why = "is fixed within a study" if name in FIXED else "is not a parameter"
                 raise ValueError(f"space.{name}: {why}; choose from: {', '.join(known)}")
         space = cls(
             distributions={name: _distribution(name, p) for name, p in spec.space.items()},
@@ -92,8 +93,14 @@ class SearchSpace:
         return space
 
     def _check_together(self, spec: StudySpec) -> None:
-        """ValueError for two parameters whose ends make no recipe: in the trial, or later on, where
-        full training and members change something."""
+        """Make sure that every two ends of ranges, and choices, make a recipe together.
+
+        In the trial, and in full training and in each of the ensemble's members with what they
+        change of it.
+
+        Raises:
+            ValueError: two do not; the message names them and the place.
+        """
         later: dict[str, dict[str, Any]] = {"the trial": {}} | spec.later_changes()
         names = [name for name in self.distributions if name not in HYPERPARAMS]
         for pair in itertools.combinations_with_replacement(names, 2):
@@ -108,8 +115,11 @@ class SearchSpace:
                         raise ValueError(f"{which}, in {where}: {error}") from None
 
     def variants(self) -> list[Recipe]:
-        """The trial's recipe with each end of each range, and each choice, of what a trainer's
-        ``check`` looks at."""
+        """The recipes that a trainer's ``check`` has to see, besides the trial's own.
+
+        The trial's recipe with each end of each range, and each choice, of the fields that
+        ``check`` depends on.
+        """
         return [
             self.recipe.override({name: value})
             for name, distribution in self.distributions.items()

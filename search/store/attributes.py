@@ -31,6 +31,8 @@ ACCUMULATION = "tuneoff/accumulation"
 
 LISTED = "tuneoff/fixed configuration"  # user attribute: index in the list
 NOTE = "tuneoff/note"  # user attribute: what somebody wrote beside a configuration
-WHY = "tuneoff/chosen by"  # user attribute: one of the following
-START, MODEL, QUASI_RANDOM = "start", "curve model", "quasi-random"
-DOUBT = "given full runs only"
+CHOSEN_BY = "tuneoff/chosen by"  # user attribute: how curve-gp chose a configuration, one of these
+START = "start"  # one of those to begin with
+MODEL = "curve model"  # the best by the model, given all runs
+FULL_RUNS_ONLY = "given full runs only"  # the best by the model, given full runs only
+QUASI_RANDOM = "quasi-random"  # a point of the Sobol sequence

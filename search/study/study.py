@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 
 from tuneoff.search.errors import StudyError
 from tuneoff.search.policies.base import Policy
-from tuneoff.search.policies.registry import build_policy, queue_policy
+from tuneoff.search.policies.build import build_policy, queue_policy
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.search.store.artifacts import Artifacts, open_artifacts

@@ -13,9 +13,11 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 
-from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
+from tuneoff.search.policies.arm import Arm
+from tuneoff.search.policies.base import Decision, History, Job, NewTrial, Policy, ResumeTrial
 from tuneoff.search.policies.pruning import Pruning
-from tuneoff.search.policies.sampled import Sampled
+from tuneoff.search.spec.registry import SAMPLERS
+from tuneoff.search.spec.sections import ArmSpec
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
@@ -37,9 +39,12 @@ def curve(params: Mapping[str, Any]) -> list[float]:
     return [floor + 0.3 / epoch for epoch in range(1, HORIZON + 1)]
 
 
-def policy_of(name: str) -> Sampled:
+def policy_of(name: str) -> Policy:
     sampler, _, pruner = name.partition("+")
-    return Sampled(sampler, SPACE, (7, 0), 5, Pruning(pruner or "none", 1, 3, 5, HORIZON))
+    settings = ArmSpec(sampler=sampler, pruner=pruner or "none")
+    arm = Arm(settings, SPACE, (7, 0), Pruning.of(settings, HORIZON))
+    policy: Policy = SAMPLERS.load(sampler)(arm)
+    return policy
 
 
 def run(virtual: Any, policy: Any, budget: int, workers: int = 1) -> Any:

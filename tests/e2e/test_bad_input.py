@@ -56,7 +56,7 @@ STUDY_FILES = {
     "trial.epochs=2.5": ("trial.epochs", "2.5"),
     "trial.flip=1": ("trial.flip", "boolean"),
     "space={}": ("space", "at least 1"),
-    "space.lr={}": ("space.lr", "empty range", "low ="),
+    "space.lr={}": ("space.lr", "needs a low and a high end", "low ="),
     "space.lr=[0.1]": ("space.lr", "fewer than two"),
     "space.lr=[0.1, 0.1]": ("space.lr", "twice"),
     "space.momentum={ low = 0.9, high = 0.5 }": ("space.momentum", "0.9", "0.5", "smaller"),

@@ -10,7 +10,7 @@ import pytest
 
 from tuneoff.search.launch.base import Workers
 from tuneoff.search.policies.base import Policy
-from tuneoff.search.policies.registry import build_policy
+from tuneoff.search.policies.build import build_policy
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.testing import (

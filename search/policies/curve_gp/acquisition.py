@@ -1,4 +1,4 @@
-"""How much better than the best a configuration may turn out: log expected improvement."""
+"""The acquisition function, log expected improvement, and the search for its maximum."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import erfcx, log_ndtr
 
-from tuneoff.search.policies.curve_gp.model import Floats
+from tuneoff.search.spec.space import Floats
 
 ANYWHERE, NEAR = 512, 64  # candidates in the whole cube, and around each good configuration
-STEPS = (0.02, 0.05, 0.1, 0.2)  # sides of the cube
-ROUNDS, BEAM, BRANCHES = 4, 4, 32  # of the search from the best candidates on
+STEPS = (0.02, 0.05, 0.1, 0.2)  # standard deviations of the latter, in sides of the cube
+ROUNDS, BEAM, BRANCHES = 4, 4, 32  # rounds; best points kept in each; candidates around each
 
 
 def log_expected_improvement(mean: Floats, sd: Floats, best: float) -> Floats:
-    """Log of E[max(best - f, 0)] for f ~ N(mean, sd^2), any shape.
+    """Log of the expected improvement E[max(best - f, 0)] for f ~ N(mean, sd^2), any shape.
 
-    Accurate where the improvement itself is zero in floating point (Ament et al. 2023, Unexpected
-    Improvements to Expected Improvement, eq. 9).
+    Accurate even where the improvement itself is zero in floating point (Ament et al. 2023,
+    Unexpected Improvements to Expected Improvement, eq. 9).
     """
     z = (best - mean) / sd
     log_density = -0.5 * z * z - 0.5 * math.log(2.0 * math.pi)
@@ -27,10 +27,10 @@ def log_expected_improvement(mean: Floats, sd: Floats, best: float) -> Floats:
     near = z > -1.0
     out[near] = np.log(np.exp(log_density[near]) + z[near] * np.exp(log_ndtr(z[near])))
     far = z[~near]
-    # 1 + z Phi(z) / phi(z), which tends to 1 / z^2 and loses all its digits on the way.
-    rest = 1.0 + far * math.sqrt(0.5 * math.pi) * erfcx(-far / math.sqrt(2.0))
-    rest = np.where(far < -1e4, 1.0 / far**2, np.maximum(rest, 1e-16))
-    out[~near] = log_density[~near] + np.log(rest)
+    # 1 + z Phi(z) / phi(z) tends to 1 / z^2, and loses all its digits to cancellation on the way.
+    factor = 1.0 + far * math.sqrt(0.5 * math.pi) * erfcx(-far / math.sqrt(2.0))
+    factor = np.where(far < -1e4, 1.0 / far**2, np.maximum(factor, 1e-16))
+    out[~near] = log_density[~near] + np.log(factor)
     return np.log(sd) + out
 
 
@@ -40,8 +40,11 @@ def maximise(
     """The best point (P,) of the unit cube that a random search with narrowing steps finds.
 
     Args:
-        score: of points (m, P): (m,).
+        score: maps points (m, P) to scores (m,); larger is better.
         good: (g, P), points near which to look closely.
+
+    Returns:
+        The point and its score.
     """
     steps = np.tile(STEPS, NEAR // len(STEPS))
     around = np.repeat(good, len(steps), axis=0)

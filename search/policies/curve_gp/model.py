@@ -1,4 +1,4 @@
-"""The Gaussian process over (configuration, epoch): kernel, priors, fit and posterior.
+"""The Gaussian process over (configuration, epoch): fit and posterior.
 
 Let ``x`` be a configuration in the unit cube and ``t = log(epoch) / log(horizon)``, 0 at the first
 epoch and 1 at the last one of a full run. An error is modelled as ``y(x, t) = f(x) + g(x, t) + e``:
@@ -25,17 +25,24 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.optimize import minimize
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from tuneoff.search.policies.curve_gp.encoding import Ints
+from tuneoff.search.policies.curve_gp.kernel import (
+    MEAN_VARIANCE,
+    Hyperparameters,
+    Kernel,
+    Priors,
+    block_sums,
+    matern52,
+)
+from tuneoff.search.policies.curve_gp.observations import Observations
+from tuneoff.search.spec.space import Floats
 
-JITTERS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # variances, in units of the standardised errors' one
-MEAN_VARIANCE = 3.0  # of the unknown constant mean, in the same units
+JITTERS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # variances; standardised errors have variance 1
 AT_ONCE = 1024  # configurations that a prediction holds in memory
-BOUND = 4.0  # standard deviations of the prior within which a hyperparameter is sought
+BOUND = 4.0  # a hyperparameter is sought within so many standard deviations of its prior's median
 
 
 class NotPositiveDefinite(Exception):
@@ -43,204 +50,8 @@ class NotPositiveDefinite(Exception):
 
 
 @dataclass(frozen=True)
-class Observations:
-    """Errors of C configurations at n (configuration, epoch) pairs.
-
-    Attributes:
-        x: (C, D), the configurations in the unit cube, each with one observation at least.
-        parameter: (D,), which parameter a column belongs to; columns of one share a length scale.
-        config: (n,), rows of ``x``, ascending.
-        t: (n,), log(epoch) / log(horizon), 0 to 1.
-        y: (n,), errors; lower is better. Any unit: the model standardises them.
-    """
-
-    x: Floats
-    parameter: Ints
-    config: Ints
-    t: Floats
-    y: Floats
-
-    @property
-    def last(self) -> Ints:
-        """(C,), the row of each configuration's deepest observation."""
-        order = np.lexsort((self.t, self.config))
-        ends = np.flatnonzero(np.diff(self.config[order], append=-1))
-        return order[ends]
-
-    def take(self, rows: Ints) -> Observations:
-        """These observations alone, and their configurations."""
-        rows = np.sort(rows)
-        configs, config = np.unique(self.config[rows], return_inverse=True)
-        return Observations(self.x[configs], self.parameter, config, self.t[rows], self.y[rows])
-
-
-@dataclass(frozen=True)
-class LogNormal:
-    """A prior: the logarithm is normal around that of ``median``."""
-
-    median: float
-    sigma: float
-
-
-@dataclass(frozen=True)
-class Priors:
-    """Weak priors over the kernel's hyperparameters, for standardised errors in a unit cube.
-
-    The medians of the length scales over configurations hold for three parameters; they grow with
-    the root of their number, as distances in the cube do (Hvarfner, Hellsten and Nardi 2024).
-
-    The variances are far more than the one of the errors that are standardised: those are of runs
-    at any epoch and cluster where runs start, while full runs end far below, by how much nobody
-    knows before the first. Smaller ones fit as well, and make a model that is too sure.
-
-    Attributes:
-        length: of f; curve_length: of g over configurations; time: of g over t.
-        scale, local, shared, noise: the variances s, a, b and v.
-    """
-
-    length: LogNormal = LogNormal(0.8, 0.7)
-    curve_length: LogNormal = LogNormal(0.5, 0.5)
-    time: LogNormal = LogNormal(0.6, 0.5)
-    scale: LogNormal = LogNormal(8.0, 0.7)
-    local: LogNormal = LogNormal(8.0, 0.5)
-    shared: LogNormal = LogNormal(30.0, 1.0)
-    noise: LogNormal = LogNormal(3e-3, 1.5)
-
-    def arrays(self, parameters: int) -> tuple[Floats, Floats]:
-        """Means and standard deviations of the log hyperparameters, in ``Kernel``'s order."""
-        root = math.sqrt(parameters / 3)
-        many = [LogNormal(p.median * root, p.sigma) for p in (self.length, self.curve_length)]
-        all_ = [p for p in many for _ in range(parameters)]
-        all_ += [self.time, self.scale, self.local, self.shared, self.noise]
-        return (
-            np.array([math.log(p.median) for p in all_]),
-            np.array([p.sigma for p in all_]),
-        )
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Of the kernel: ``length`` and ``curve_length`` (P,) in units of the cube's side."""
-
-    length: Floats
-    curve_length: Floats
-    time: float
-    scale: float
-    local: float
-    shared: float
-    noise: float
-
-    @classmethod
-    def of(cls, log: Floats, parameters: int) -> Hyperparameters:
-        """From their logarithms, (2 P + 5,)."""
-        values = np.exp(log)
-        p = parameters
-        return cls(values[:p], values[p : 2 * p], *(float(v) for v in values[2 * p :]))
-
-
-def matern52(r2: Floats) -> Floats:
-    """M52 of squared scaled distances, any shape."""
-    r = np.sqrt(5.0 * r2)
-    value: Floats = (1.0 + r + r * r / 3.0) * np.exp(-r)
-    return value
-
-
-def _matern52_and_slope(r2: Floats) -> tuple[Floats, Floats]:
-    """M52 and its derivative by the squared distance."""
-    r = np.sqrt(5.0 * r2)
-    e = np.exp(-r)
-    return (1.0 + r + r * r / 3.0) * e, (-5.0 / 6.0) * (1.0 + r) * e
-
-
-class Kernel:
-    """The covariance of a set of observations, and the gradient of anything by its logs.
-
-    Only C x C and T x T matrices (T different epochs) are ever computed from hyperparameters; the
-    n x n one is put together from their entries.
-    """
-
-    def __init__(self, data: Observations) -> None:
-        c, self._parameters = len(data.x), int(data.parameter.max()) + 1
-        squares = (data.x[:, None, :] - data.x[None, :, :]) ** 2
-        self._d2 = np.zeros((self._parameters, c, c))
-        for column, parameter in enumerate(data.parameter):
-            self._d2[parameter] += squares[:, :, column]
-        times, at = np.unique(data.t, return_inverse=True)
-        self._dt2 = (times[:, None] - times[None, :]) ** 2
-        self._ends = (1.0 - times)[:, None] * (1.0 - times)[None, :]
-        self._config = data.config[:, None] * c + data.config[None, :]
-        self._time = at[:, None] * len(times) + at[None, :]
-        self._starts = np.flatnonzero(np.diff(data.config, prepend=-1))
-        self._at = np.eye(len(times))[at]
-        self._n = len(data.y)
-
-    def evaluate(self, h: Hyperparameters) -> Floats:
-        """(n, n), with the noise and the unknown mean."""
-        f, _ = _matern52_and_slope(np.tensordot(h.length**-2.0, self._d2, 1))
-        g, _ = _matern52_and_slope(np.tensordot(h.curve_length**-2.0, self._d2, 1))
-        time = self._ends * matern52(self._dt2 / h.time**2)
-        return self._assemble(h, f, h.local * g + h.shared, time)
-
-    def with_gradient(self, h: Hyperparameters) -> tuple[Floats, _Contraction]:
-        """As ``evaluate``, and what turns dL/dK into dL/dlog h."""
-        f, f_slope = _matern52_and_slope(np.tensordot(h.length**-2.0, self._d2, 1))
-        g, g_slope = _matern52_and_slope(np.tensordot(h.curve_length**-2.0, self._d2, 1))
-        r2 = self._dt2 / h.time**2
-        m, m_slope = _matern52_and_slope(r2)
-        shape, time = h.local * g + h.shared, self._ends * m
-        time_slope = self._ends * m_slope * -2.0 * r2
-        slopes = _Contraction(self, h, f, f_slope, g, g_slope, shape, time, time_slope)
-        return self._assemble(h, f, shape, time), slopes
-
-    def _assemble(self, h: Hyperparameters, f: Floats, shape: Floats, time: Floats) -> Floats:
-        k = np.take(time, self._time)
-        k *= np.take(shape, self._config)
-        k += np.take(h.scale * f + MEAN_VARIANCE, self._config)
-        k.flat[:: self._n + 1] += h.noise
-        return k
-
-    def by_config(self, m: Floats) -> Floats:
-        """(n, n) to (C, C): the sums over the observations of each pair of configurations."""
-        return _block_sums(m, self._starts)
-
-
-@dataclass(frozen=True)
-class _Contraction:
-    kernel: Kernel
-    h: Hyperparameters
-    f: Floats
-    f_slope: Floats
-    g: Floats
-    g_slope: Floats
-    shape: Floats
-    time: Floats
-    time_slope: Floats
-
-    def __call__(self, dk: Floats) -> Floats:
-        k, h = self.kernel, self.h
-        per_config = k.by_config(dk)
-        timed = k.by_config(dk * np.take(self.time, k._time))
-        per_time = k._at.T @ (dk * np.take(self.shape, k._config)) @ k._at
-        length = np.tensordot(k._d2, per_config * self.f_slope, 2) * (-2.0 * h.scale)
-        curve_length = np.tensordot(k._d2, timed * self.g_slope, 2) * (-2.0 * h.local)
-        return np.concatenate(
-            [
-                length / h.length**2,
-                curve_length / h.curve_length**2,
-                [
-                    np.vdot(per_time, self.time_slope),
-                    h.scale * np.vdot(per_config, self.f),
-                    h.local * np.vdot(timed, self.g),
-                    h.shared * timed.sum(),
-                    h.noise * np.trace(dk),
-                ],
-            ]
-        )
-
-
-@dataclass(frozen=True)
 class FullRuns:
-    """What is known of f, the error after a full run, of any configuration.
+    """The posterior of f, the error after a full run, at any configuration.
 
     Means and standard deviations are those of standardised errors.
 
@@ -281,19 +92,21 @@ class FullRuns:
         return k @ self.weights, np.sqrt(np.maximum(variance, 1e-10))
 
     def given_runs_at(self, q: Floats) -> FullRuns:
-        """The same once full runs at q (Q, D) have ended as expected: same means, less doubt.
+        """The posterior if full runs at q (Q, D) ended with the errors that are expected of them.
 
-        That is how pending runs are seen (Ginsbourger, Le Riche and Carraro 2010, the "kriging
-        believer").
+        The means stay the same and the variances shrink. Pending runs are treated like this, so
+        that the next suggestion keeps away from them (Ginsbourger, Le Riche and Carraro 2010, the
+        "kriging believer").
         """
         if len(q) == 0:
             return self
         k = self.covariance(q, self.x)
-        rest = self.covariance(q, q) - k @ self.precision @ k.T
-        rest.flat[:: len(q) + 1] += self.h.noise + JITTERS[0]
-        inverse = np.linalg.inv(rest)
+        residual = self.covariance(q, q) - k @ self.precision @ k.T
+        residual.flat[:: len(q) + 1] += self.h.noise + JITTERS[0]
+        inverse = np.linalg.inv(residual)
         cross = -self.precision @ k.T @ inverse
-        precision = np.block([[self.precision + cross @ rest @ cross.T, cross], [cross.T, inverse]])
+        grown = self.precision + cross @ residual @ cross.T
+        precision = np.block([[grown, cross], [cross.T, inverse]])
         return FullRuns(
             np.vstack([self.x, q]),
             self.parameter,
@@ -324,15 +137,22 @@ class CurveModel:
 
     @cached_property
     def full_runs(self) -> FullRuns:
-        """At t = 1 the covariance with an observation is that with its configuration's f."""
+        """The posterior of f given all observations.
+
+        g is 0 at t = 1, so that the covariance of an observation with a full run is that of its
+        configuration's f. Thus the sums over each configuration's observations suffice.
+        """
         starts = np.flatnonzero(np.diff(self.data.config, prepend=-1))
-        precision = _block_sums(self.inverse, starts)
+        precision = block_sums(self.inverse, starts)
         weights = np.add.reduceat(self.alpha, starts)
         return FullRuns(self.data.x, self.data.parameter, self.h, weights, precision)
 
     @cached_property
     def given_full_runs_only(self) -> FullRuns:
-        """The same means, with the doubt that there would be if short runs took away none."""
+        """The means of ``full_runs`` with the variances of the posterior given full runs only.
+
+        As uncertain as if no shorter run had been observed.
+        """
         runs = self.full_runs
         ended = self.data.config[self.data.t == 1.0]
         x = runs.x[ended]
@@ -363,7 +183,7 @@ class CurveModel:
 def fit(
     data: Observations, priors: Priors, fitted_on: Ints | None = None, iterations: int = 40
 ) -> CurveModel:
-    """The model with the most probable hyperparameters.
+    """The model with the most probable hyperparameters (maximum a posteriori).
 
     They maximise the log marginal likelihood (Rasmussen and Williams 2006, eq. 5.8 and 5.9) plus
     the log prior, by L-BFGS-B from the prior's median, so that equal data give an equal model.
@@ -409,26 +229,6 @@ def _most_probable(
         options={"maxiter": iterations},
     )
     return np.asarray(found.x, dtype=np.float64)
-
-
-def _block_sums(m: Floats, starts: Ints) -> Floats:
-    """(n, n) to (C, C): the sums of the blocks whose first rows and columns are ``starts``."""
-    sums: Floats = np.add.reduceat(_row_sums(m, starts), starts, axis=1)
-    return sums
-
-
-def _row_sums(m: Floats, starts: Ints) -> Floats:
-    """``np.add.reduceat(m, starts, axis=0)``, bit for bit for up to 8 rows each, but faster."""
-    lengths = np.diff(starts, append=len(m))
-    sums = m[starts]
-    longer = np.flatnonzero(lengths > 1)
-    if len(longer):
-        rest = m[starts[longer] + 1]
-        for i in range(2, int(lengths.max())):
-            more = np.flatnonzero(lengths[longer] > i)
-            rest[more] += m[starts[longer[more]] + i]
-        sums[longer] += rest
-    return sums
 
 
 def _invert(k: Floats) -> tuple[Floats, float]:

@@ -1,4 +1,4 @@
-"""What a decision is made from: curves, the model of them, and the best new configuration."""
+"""The model of a search's learning curves at one moment, and the best new configuration by it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ import numpy as np
 from tuneoff.search.policies.base import History
 from tuneoff.search.policies.curve_gp.acquisition import maximise
 from tuneoff.search.policies.curve_gp.encoding import Encoding
-from tuneoff.search.policies.curve_gp.model import CurveModel, Floats, FullRuns, Priors, fit
+from tuneoff.search.policies.curve_gp.kernel import Priors
+from tuneoff.search.policies.curve_gp.model import CurveModel, FullRuns, fit
 from tuneoff.search.policies.curve_gp.observations import (
     FITTED,
     MODELLED,
     Curve,
-    Flattening,
+    OutputWarping,
     active,
     observe,
     raw,
 )
+from tuneoff.search.spec.space import Floats
 
-APART = 0.3  # see ``best_new``
+MIN_DISTANCE = 0.3  # see ``best_new``
 
 
 @dataclass(frozen=True)
 class ModelState:
-    """What a decision is made from.
+    """All that a decision is made from.
 
     Attributes:
-        curves: of every trial, one of them with an error at least.
-        running: numbers of trials that others are at work on.
-        priors: of the model.
+        curves: of every trial; at least one of them has an error.
+        running: numbers of trials that other workers are training.
+        priors: of the model's hyperparameters.
     """
 
     encoding: Encoding
@@ -44,32 +46,32 @@ class ModelState:
 
     @cached_property
     def model(self) -> CurveModel:
-        """Of the curves that have an error; fitted when it is asked for.
+        """The model of the curves that have an error; fitted when it is first asked for.
 
         Raises:
             NotPositiveDefinite: it cannot be fitted.
         """
-        data = observe(self._seen, self.encoding.parameter, self.horizon)
+        data = observe(self._observed, self.encoding.parameter, self.horizon)
         data = data.take(active(data, MODELLED))
         return fit(data, self.priors, active(data, FITTED))
 
     @cached_property
-    def flattening(self) -> Flattening:
-        """From errors to those that the model sees, and back."""
-        return Flattening.of(raw(self._seen, self.encoding.parameter, self.horizon))
+    def warping(self) -> OutputWarping:
+        """From errors to the warped ones of the model, and back."""
+        return OutputWarping.of(raw(self._observed, self.encoding.parameter, self.horizon))
 
     @property
     def full(self) -> list[Curve]:
-        """Curves that came to the horizon."""
+        """Curves that have reached the horizon."""
         return [curve for curve in self.curves if curve.epoch >= self.horizon]
 
     @property
     def count(self) -> tuple[int, int]:
-        """Trials, and epochs of all of them: no two decisions of a study see the same."""
+        """The number of trials, and of their epochs: different at every decision of a search."""
         return len(self.curves), sum(curve.epoch for curve in self.curves)
 
     @property
-    def _seen(self) -> list[Curve]:
+    def _observed(self) -> list[Curve]:
         return [curve for curve in self.curves if curve.errors]
 
     def paused(self, history: History) -> list[Curve]:
@@ -77,49 +79,50 @@ class ModelState:
         return [curve for curve in self.curves if curve.number in history.paused]
 
     def expected(self, runs: FullRuns) -> FullRuns:
-        """As it will be when the runs of others have ended as expected."""
+        """This posterior if the runs of other workers ended with the errors expected of them."""
         pending = [curve.x for curve in self.curves if curve.number in self.running]
         return runs.given_runs_at(np.array(pending)) if pending else runs
 
     def best(self, runs: FullRuns) -> float:
-        """The least error expected of a full run that there was; of any run before the first."""
-        there = self.full or self._seen
+        """The smallest posterior mean of f at a full run; at any run, before the first full one."""
+        there = self.full or self._observed
         return float(runs.means(np.array([curve.x for curve in there])).min())
 
 
 def best_new(
     state: ModelState,
     runs: FullRuns,
-    log_gain: Callable[[Floats], Floats],
+    log_acquisition: Callable[[Floats], Floats],
     rng: np.random.Generator,
-    apart: float = APART,
+    min_distance: float = MIN_DISTANCE,
 ) -> tuple[dict[str, Any], float]:
-    """The configuration with the largest gain that is apart from any other, and that gain.
+    """The new configuration with the largest acquisition, and the log of that.
 
-    Where the model is too sure of a place, one more run there looks better than it is, again and
-    again.
+    A minimum distance is kept from every configuration that there is. Where the model is
+    overconfident it would otherwise propose the same place again and again.
 
     Args:
-        runs: what is known of full runs; the search looks closely near the best of them.
-        log_gain: of configurations (m, D): (m,).
-        apart: of the spacing of a grid in the cube with as many points as there are trials.
+        runs: the posterior of full runs; the search looks closely near the best of them.
+        log_acquisition: maps configurations (m, D) to the log of the acquisition function (m,).
+        min_distance: as a fraction of the distance between neighbours in a regular grid that fills
+            the unit cube with as many points as there are trials.
     """
     encoding = state.encoding
     known = np.array([curve.x for curve in state.curves])
-    least = apart * len(known) ** (-1 / len(encoding.distributions))
+    least = min_distance * len(known) ** (-1 / len(encoding.distributions))
 
     def score(points: Floats) -> Floats:
         x = encoding.snap(points)
-        return np.where(nearest(x, known) < least, -np.inf, log_gain(x))
+        return np.where(nearest(x, known) < least, -np.inf, log_acquisition(x))
 
     best = np.argsort(runs.means(runs.x), kind="stable")[:5]
     good = np.array([encoding.point(x) for x in runs.x[best]])
-    point, gain = maximise(score, good, len(encoding.distributions), rng)
-    return encoding.params(point), gain
+    point, value = maximise(score, good, len(encoding.distributions), rng)
+    return encoding.params(point), value
 
 
 def only_full(curve: Curve, horizon: int) -> Curve:
-    """A curve without what it was before its last epoch; empty if it did not come there."""
+    """A curve with its error at the horizon alone; without any if it did not come so far."""
     errors = {horizon: curve.errors[horizon]} if horizon in curve.errors else {}
     return Curve(curve.number, curve.x, errors)
 

@@ -1,4 +1,4 @@
-"""What stored trials say: learning curves as observations for the model."""
+"""Learning curves of stored trials, and the observations that the model is given of them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,51 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from tuneoff.search.policies.curve_gp.encoding import Encoding
-from tuneoff.search.policies.curve_gp.model import Floats, Ints, Observations
+from tuneoff.search.policies.curve_gp.encoding import Encoding, Ints
+from tuneoff.search.spec.space import Floats
 
 SPACING = 3.0  # ratio of one observed epoch of a curve to the one before
-KNEE = 3.0  # of the distance between the best and the median error: see ``Flattening``
-MODELLED, FITTED = 600, 128  # observations in the model, and for its hyperparameters
+KNEE = 3.0  # in units of ``OutputWarping.unit``: where the warping turns from linear to logarithmic
+MODELLED, FITTED = 600, 128  # the most observations in the model, and to fit hyperparameters on
 
 Run = tuple[int, Mapping[str, Any], Mapping[int, float]]  # number, parameters, errors by epoch
 
 
 @dataclass(frozen=True)
+class Observations:
+    """Errors of C configurations at n (configuration, epoch) pairs.
+
+    Attributes:
+        x: (C, D), the configurations in the unit cube, each with one observation at least.
+        parameter: (D,), which parameter a column belongs to; columns of one share a length scale.
+        config: (n,), rows of ``x``, ascending.
+        t: (n,), log(epoch) / log(horizon), 0 to 1.
+        y: (n,), errors; lower is better. Any unit: the model standardises them.
+    """
+
+    x: Floats
+    parameter: Ints
+    config: Ints
+    t: Floats
+    y: Floats
+
+    @property
+    def last(self) -> Ints:
+        """(C,), the row of each configuration's deepest observation."""
+        order = np.lexsort((self.t, self.config))
+        ends = np.flatnonzero(np.diff(self.config[order], append=-1))
+        return order[ends]
+
+    def take(self, rows: Ints) -> Observations:
+        """These observations alone, and their configurations."""
+        rows = np.sort(rows)
+        configs, config = np.unique(self.config[rows], return_inverse=True)
+        return Observations(self.x[configs], self.parameter, config, self.t[rows], self.y[rows])
+
+
+@dataclass(frozen=True)
 class Curve:
-    """One trial as the model sees it.
+    """The learning curve of one trial.
 
     Attributes:
         number: of the trial.
@@ -45,8 +77,8 @@ def curves(
 ) -> list[Curve]:
     """Every trial's curve, in an order that does not depend on that of the trials.
 
-    A trial that is COMPLETE without having come to the horizon has its value there: that is how a
-    diverged run is told. See ``arranged`` for errors that are not finite.
+    A trial that is COMPLETE before the horizon has its value there, as if it had come so far: a run
+    that diverged is told like this. See ``arranged`` for errors that are not finite.
 
     Args:
         horizon: epochs of a full run; later ones are left out.
@@ -65,9 +97,10 @@ def curves(
 
 
 def arranged(runs: Sequence[Run], encoding: Encoding) -> list[Curve]:
-    """The curves of runs, ordered by configuration; errors that are no number are left out.
+    """The curves of runs, ordered by configuration.
 
-    An infinite one counts as the worst of all, or as the best.
+    Errors that are NaN are left out; an infinite one counts as the largest finite error of all
+    runs, or, if it is negative, as the smallest.
 
     Raises:
         ValueError: a run lacks a parameter.
@@ -86,51 +119,53 @@ def arranged(runs: Sequence[Run], encoding: Encoding) -> list[Curve]:
 
 
 @dataclass(frozen=True)
-class Flattening:
-    """A scale of errors on which differences between good ones count most.
+class OutputWarping:
+    """A monotone warping of errors, so that differences between good errors count most.
 
-    ``log(1 + u)`` with ``u = (error - best) / unit / KNEE``, and ``u`` itself below the best error,
-    where the forecast of a run may lie. With the unit below, neither that of the metric nor its
-    zero changes anything, and a run that diverged is no further from the rest than it has to be.
+    An error becomes ``log(1 + u)`` with ``u = (error - best) / (KNEE * unit)``, or ``u`` itself
+    below the best error, where the forecast of a run may lie. As ``best`` and ``unit`` come from
+    the errors themselves, a metric can be scaled or shifted without any effect, and the very large
+    error of a run that diverged is drawn in towards the others.
 
     Attributes:
-        best: the least error.
-        unit: from there to the median over configurations of their last errors, or to the worst
-            error where that is no way.
+        best: the smallest error.
+        unit: the distance from ``best`` to the median of the configurations' last errors. If the
+            two are equal, the distance to the largest error; if all errors are equal, 1.
     """
 
     best: float
     unit: float
 
     @classmethod
-    def of(cls, data: Observations) -> Flattening:
-        """The scale for these errors."""
+    def of(cls, data: Observations) -> OutputWarping:
+        """The warping that these errors define."""
         best, worst = float(data.y.min()), float(data.y.max())
-        least = 1e-12 * max(abs(best), abs(worst))
+        negligible = 1e-12 * max(abs(best), abs(worst))
         units = (float(np.median(data.y[data.last])) - best, worst - best)
-        return cls(best, next((unit for unit in units if unit > least), 1.0))
+        return cls(best, next((unit for unit in units if unit > negligible), 1.0))
 
-    def forward(self, errors: Floats) -> Floats:
-        """Errors on this scale."""
+    def warp(self, errors: Floats) -> Floats:
+        """Warped errors, any shape."""
         u = (errors - self.best) / (self.unit * KNEE)
         return np.where(u < 0.0, u, np.log1p(np.maximum(u, 0.0)))
 
-    def inverse(self, flat: Floats) -> Floats:
-        """Values on this scale as errors; quantiles stay quantiles, as the scale is monotone."""
-        u = np.where(flat < 0.0, flat, np.expm1(np.maximum(flat, 0.0)))
+    def unwarp(self, warped: Floats) -> Floats:
+        """The inverse of ``warp``; as it is monotone, quantiles become quantiles."""
+        u = np.where(warped < 0.0, warped, np.expm1(np.maximum(warped, 0.0)))
         return self.best + self.unit * KNEE * u
 
 
 def observe(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observations:
-    """The observations of these curves as the model sees them: see ``raw`` and ``Flattening``."""
-    return flattened(raw(seen, parameter, horizon))
+    """The observations of ``raw``, with warped errors: what the model is given."""
+    return warped(raw(seen, parameter, horizon))
 
 
 def raw(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observations:
     """The observations of these curves, each with one error at least, in the metric's unit.
 
-    Epochs 1, 3, 9, ..., the last one of each run, and the horizon: curves are smooth, and what
-    lies between would cost the cube of its number and teach nothing.
+    Observed are epochs 1, 3, 9, ..., the last one of each run, and the horizon. Curves are smooth:
+    the epochs between would teach next to nothing, and the time to fit the model grows with the
+    cube of the number of observations.
     """
     rows: list[tuple[int, float, float]] = []
     full = math.log(horizon) if horizon > 1 else 1.0
@@ -147,17 +182,17 @@ def raw(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observations:
     return Observations(x, parameter, config, t, y)
 
 
-def flattened(data: Observations) -> Observations:
-    """The same with errors on the scale that they give themselves."""
-    return replace(data, y=Flattening.of(data).forward(data.y))
+def warped(data: Observations) -> Observations:
+    """The same observations with their errors warped (``OutputWarping.of`` themselves)."""
+    return replace(data, y=OutputWarping.of(data).warp(data.y))
 
 
 def active(data: Observations, most: int) -> Ints:
-    """Rows of at most so many observations that stand for all of them.
+    """(at most ``most``,), ascending rows of a subset of the observations that stands for all.
 
-    Half of the room is for whole curves: of the configurations with the best last errors, as many
-    as fit. The other half is for last errors alone: of the others, evenly spaced from the best to
-    the worst.
+    Half of the subset are whole curves, of as many as fit of the configurations with the best last
+    errors. The other half are last errors alone, of the other configurations, evenly spaced in
+    rank from the best to the worst.
     """
     if len(data.y) <= most:
         return np.arange(len(data.y))

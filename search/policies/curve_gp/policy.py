@@ -13,12 +13,14 @@ import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
+from tuneoff.search.policies.arm import Arm
+from tuneoff.search.policies.base import Decision, History, Job, NewTrial, Policy, ResumeTrial
 from tuneoff.search.policies.curve_gp.acquisition import log_expected_improvement
 from tuneoff.search.policies.curve_gp.encoding import Encoding
-from tuneoff.search.policies.curve_gp.model import Floats, FullRuns, NotPositiveDefinite, Priors
+from tuneoff.search.policies.curve_gp.kernel import Priors
+from tuneoff.search.policies.curve_gp.model import FullRuns, NotPositiveDefinite
 from tuneoff.search.policies.curve_gp.model_state import (
-    APART,
+    MIN_DISTANCE,
     ModelState,
     best_new,
     nearest,
@@ -27,49 +29,77 @@ from tuneoff.search.policies.curve_gp.model_state import (
 from tuneoff.search.policies.curve_gp.observations import curves
 from tuneoff.search.policies.curve_gp.threads import one_thread
 from tuneoff.search.policies.sobol import sobol_point
-from tuneoff.search.spec.space import SearchSpace
-from tuneoff.search.store.attributes import DOUBT, MODEL, QUASI_RANDOM, START, WHY
+from tuneoff.search.spec.space import Floats, SearchSpace
+from tuneoff.search.store.attributes import (
+    CHOSEN_BY,
+    FULL_RUNS_ONLY,
+    MODEL,
+    QUASI_RANDOM,
+    START,
+)
 
 log = logging.getLogger(__name__)
 
-BELIEF, BELIEF_WIDTH, BELIEF_FLOOR = 10.0, 0.15, 0.01  # piBO's beta; sides of the cube; density
+STARTUP = 8  # configurations before the model is asked, where the study file does not say
+PRIOR_WEIGHT = 10.0  # piBO's beta
+PRIOR_WIDTH = 0.15  # standard deviation of the density around a configuration, in sides of the cube
+PRIOR_FLOOR = 0.01  # density far from all of them; at a configuration it is 1 more
+
+
+def build(arm: Arm) -> Policy:
+    """The sampler "curve-gp" of the study file."""
+    return CurveGP(
+        arm.space,
+        arm.seed,
+        startup=arm.settings.startup or STARTUP,
+        first_rung=arm.settings.min_epochs,
+        reduction=arm.settings.reduction,
+        start=arm.start,
+        optimum_prior=arm.prior,
+    )
 
 
 @dataclass(frozen=True)
 class CurveGP:
     """A Gaussian process over (configuration, epoch) that pauses weak runs and resumes them.
 
-    After ``startup`` configurations from a Sobol sequence, each run to the first rung, every
-    answer is the one with the largest expected improvement of the error after a full run, for
-    each epoch that is still to be paid for it: the best new configuration, or a paused one, until
-    its next rung. So every run stops at each rung, and goes on if nothing is expected to be worth
-    more. Runs that others are at work on are seen as ended as expected.
+    The first ``startup`` configurations come from a Sobol sequence, and each is trained to the
+    first rung. From then on every answer is the option with the largest expected improvement of
+    the error after a full run, divided by the epochs that the option still has to be trained for:
+    the best new configuration, or a paused run. Either is trained to its next rung. So every run
+    stops at each rung, and goes on at once if no other option is worth more. Runs of other workers
+    are taken to end with the errors that are expected of them.
 
-    A model of curves can be wrong for ever about a region that starts badly, as it sends nothing
-    there that could prove it wrong. So once ``full_after`` full runs' worth of epochs are spent, a
-    share ``full_share`` of the rest goes to configurations that are chosen as if short runs had
-    taken away no doubt, and these are not paused.
+    Learning curves can mislead the model. Where runs start badly and end well, it predicts bad
+    ends, pauses every run that would show the opposite, and never finds out. So once as many
+    epochs are spent as ``full_after`` full runs have, a share ``full_share`` of all further ones
+    goes to configurations that are chosen with the uncertainty that full runs alone leave, as if
+    short runs had told nothing; these are trained to the end without a pause.
 
     Attributes:
         startup: configurations before the model is asked.
         first_rung: epochs of the first rung; None for a seventeenth of a full run (3 of 52).
         reduction: ratio of one rung to the one before.
         start: configurations to begin with, the first of the ``startup`` ones.
-        believed: configurations near which the optimum is believed to be; new configurations'
-            expected improvement is weighted with a density around them, less with each full run
+        optimum_prior: configurations around which the optimum is expected. The expected improvement
+            is multiplied by a power of a density around them, a lower one with each full run
             (Hvarfner et al. 2022, piBO, eq. 6).
-        pausing, resuming, partial_runs: False to do without, as in the benchmark's ablation.
+        full_share, full_after: see above.
         quasi_random_every: one new configuration in so many comes from the Sobol sequence; 0 for
             none.
+        pausing: False to train every run to the end.
+        resuming: False to prune where runs are otherwise paused.
+        partial_runs: False for a model of full runs only.
+        priors: of the model's hyperparameters.
     """
 
     space: SearchSpace
     seed: tuple[int, ...]
-    startup: int = 8
+    startup: int = STARTUP
     first_rung: int | None = None
     reduction: float = 3.0
     start: Sequence[Mapping[str, Any]] = ()
-    believed: Sequence[Mapping[str, Any]] = ()
+    optimum_prior: Sequence[Mapping[str, Any]] = ()
     full_share: float = 0.5
     full_after: float = 5.0
     quasi_random_every: int = 5
@@ -79,7 +109,7 @@ class CurveGP:
     priors: Priors = field(default_factory=Priors)
 
     def next(self, history: History) -> Job | None:
-        """The new or paused configuration that is expected to improve most for its epochs."""
+        """The new or paused run with the largest expected improvement for each epoch to train."""
         new = history.remaining >= history.horizon
         number = len(history.trials)
         if self.is_opening(history):
@@ -88,28 +118,31 @@ class CurveGP:
             return self._quasi_random(history, START)
         try:
             with one_thread():
-                state = self._seen(history)
+                state = self._state(history)
                 if state is None:
                     return self._quasi_random(history, START) if new else None
                 return self._choose(state, history)
         except NotPositiveDefinite as error:
-            log.warning("%s: %s; a quasi-random configuration instead",
+            log.warning("%s: %s; it gets a quasi-random configuration instead",
                         history.study.study_name, error)  # fmt: skip
             return self._quasi_random(history, QUASI_RANDOM) if new else None
 
     def is_opening(self, history: History) -> bool:
-        """True while the configurations to begin with are started and the model is not asked."""
-        # Where the budget pays for no more of them, the model makes do with those that there are.
+        """True while a new configuration is one to begin with, and the model is not asked."""
+        # If the budget pays for no new one, the model decides which paused run goes on.
         pays = history.remaining >= history.horizon
         return pays and len(history.trials) < max(self.startup, len(self.start))
 
     @property
     def stops(self) -> bool:
-        """False where runs are paused instead: they are where their job ends."""
+        """False, as runs are paused where their job ends; True if none is ever resumed."""
         return not self.resuming
 
     def after(self, history: History, trial: FrozenTrial) -> Decision:
-        """CONTINUE: a run is paused where its job ends; PRUNE if weak where none is resumed."""
+        """CONTINUE, as a run is paused where its job ends.
+
+        If none is ever resumed: PRUNE at a rung, unless the run is the best option there is.
+        """
         horizon, epoch = history.horizon, max(trial.intermediate_values)
         if self.resuming or epoch not in self.rungs(horizon):
             return Decision.CONTINUE
@@ -118,32 +151,32 @@ class CurveGP:
             paused=frozenset([trial.number]),
             remaining=history.remaining + horizon - epoch,
         )
-        goes_on = ResumeTrial(trial.number, horizon)
-        return Decision.CONTINUE if self.next(asked) == goes_on else Decision.PRUNE
+        resumed = ResumeTrial(trial.number, horizon)
+        return Decision.CONTINUE if self.next(asked) == resumed else Decision.PRUNE
 
     def rungs(self, horizon: int) -> list[int]:
-        """The epochs at which a run is looked at, ascending; the last one is the horizon."""
+        """The epochs at which a run is paused, ascending, and the horizon."""
         if not self.pausing:
             return [horizon]
         rungs, rung = [], float(self.first_rung or max(1, round(horizon / 17)))
-        # A rung shortly before the end would spare little and cost a pause.
+        # A rung shortly before the end would save few epochs and cost a pause.
         while rung * 1.5 < horizon:
             rungs.append(round(rung))
             rung = max(rung * self.reduction, rungs[-1] + 1)
         return [*rungs, horizon]
 
     def state(self, history: History) -> ModelState | None:
-        """The history as the model sees it; None while no run has come to its first epoch.
+        """The state of the model, fitted; None before any run has an error.
 
         Raises:
             NotPositiveDefinite: the model cannot be fitted.
         """
-        state = self._seen(history)
+        state = self._state(history)
         if state is not None:
-            _ = state.model  # it fails here, if at all
+            _ = state.model  # fitted here, so that a failure shows here
         return state
 
-    def _seen(self, history: History) -> ModelState | None:
+    def _state(self, history: History) -> ModelState | None:
         encoding = Encoding(self.space.distributions)
         sign = -1.0 if history.study.direction == StudyDirection.MAXIMIZE else 1.0
         horizon = history.horizon
@@ -164,21 +197,21 @@ class CurveGP:
         if new and self._full_run_is_due(state, history):
             runs = state.expected(state.model.given_full_runs_only)
             params, _ = self._best_new(runs, state.best(runs), state, history)
-            return NewTrial(params, history.horizon, {WHY: DOUBT})
+            return NewTrial(params, history.horizon, {CHOSEN_BY: FULL_RUNS_ONLY})
         runs = state.expected(state.model.full_runs)
         best = state.best(state.model.full_runs)
         options: list[tuple[float, Job]] = []
         for curve in state.paused(history):
-            # The last epoch that was trained may have no error that the model could see.
+            # Not ``curve.epoch``: the last epoch trained has no error there if that was NaN.
             epoch = max(history.trials[curve.number].intermediate_values, default=0)
             epochs = state.horizon - epoch
             if epochs <= history.remaining:
-                gain = self._log_gain(runs, best, state, curve.x[None, :])[0]
+                value = self._log_acquisition(runs, best, state, curve.x[None, :])[0]
                 resumed = self._resumed(curve.number, epoch, history)
-                options.append((gain - math.log(epochs), resumed))
+                options.append((value - math.log(epochs), resumed))
         if new:
-            params, gain = self._best_new(runs, best, state, history)
-            options.append((gain - math.log(state.horizon), self._new(params, history, MODEL)))
+            params, value = self._best_new(runs, best, state, history)
+            options.append((value - math.log(state.horizon), self._new(params, history, MODEL)))
         if not options:
             return None
         job = max(options, key=lambda option: option[0])[1]
@@ -188,7 +221,7 @@ class CurveGP:
         return job
 
     def _full_run_is_due(self, state: ModelState, history: History) -> bool:
-        chosen = sum(trial.user_attrs.get(WHY) == DOUBT for trial in history.trials)
+        chosen = sum(trial.user_attrs.get(CHOSEN_BY) == FULL_RUNS_ONLY for trial in history.trials)
         spent = state.count[1] / state.horizon
         due = self.full_share * (spent - self.full_after)
         return self.pausing and len(state.full) >= 2 and chosen < due
@@ -197,22 +230,23 @@ class CurveGP:
         self, runs: FullRuns, best: float, state: ModelState, history: History
     ) -> tuple[dict[str, Any], float]:
         rng = np.random.default_rng(np.random.SeedSequence([*self.seed, *state.count]))
-        # The last runs are for the last digits.
+        # The minimum distance shrinks to 0 with the budget: the last runs refine the best ones.
         left = history.remaining / (history.remaining + state.count[1])
-        gain = partial(self._log_gain, runs, best, state)
-        return best_new(state, runs, gain, rng, APART * left)
+        log_acquisition = partial(self._log_acquisition, runs, best, state)
+        return best_new(state, runs, log_acquisition, rng, MIN_DISTANCE * left)
 
-    def _log_gain(self, runs: FullRuns, best: float, state: ModelState, x: Floats) -> Floats:
-        gains = log_expected_improvement(*runs.predict(x), best)
-        if self.believed:
-            centres = np.array([state.encoding.columns(params) for params in self.believed])
-            density = BELIEF_FLOOR + np.exp(-0.5 * (nearest(x, centres) / BELIEF_WIDTH) ** 2)
-            gains = gains + BELIEF / (1 + len(state.full)) * np.log(density)
-        return gains
+    def _log_acquisition(self, runs: FullRuns, best: float, state: ModelState, x: Floats) -> Floats:
+        """(m,) of configurations x (m, D): log expected improvement, weighted with the prior."""
+        values = log_expected_improvement(*runs.predict(x), best)
+        if self.optimum_prior:
+            centres = np.array([state.encoding.columns(params) for params in self.optimum_prior])
+            density = PRIOR_FLOOR + np.exp(-0.5 * (nearest(x, centres) / PRIOR_WIDTH) ** 2)
+            values = values + PRIOR_WEIGHT / (1 + len(state.full)) * np.log(density)
+        return values
 
     def _new(self, params: Mapping[str, Any], history: History, why: str) -> NewTrial:
         until = self.rungs(history.horizon)[0] if self.resuming else history.horizon
-        return NewTrial(params, until, {WHY: why})
+        return NewTrial(params, until, {CHOSEN_BY: why})
 
     def _resumed(self, number: int, epoch: int, history: History) -> ResumeTrial:
         if not self.resuming:

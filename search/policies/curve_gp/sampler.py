@@ -17,12 +17,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuneoff.search.policies.curve_gp.acquisition import log_expected_improvement
 from tuneoff.search.policies.curve_gp.encoding import Encoding
-from tuneoff.search.policies.curve_gp.model import Floats, FullRuns, NotPositiveDefinite, Priors
+from tuneoff.search.policies.curve_gp.kernel import Priors
+from tuneoff.search.policies.curve_gp.model import FullRuns, NotPositiveDefinite
 from tuneoff.search.policies.curve_gp.model_state import ModelState, best_new
 from tuneoff.search.policies.curve_gp.observations import Curve, Run, arranged
 from tuneoff.search.policies.curve_gp.threads import one_thread
 from tuneoff.search.policies.sobol import sobol_point
-from tuneoff.search.spec.space import value_at
+from tuneoff.search.spec.space import Floats, value_at
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class CurveGPSampler(BaseSampler):
     def _model_state(
         self, study: Study, trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]
     ) -> ModelState | None:
-        """The study as the model sees it; None in the start-up."""
+        """The state of the model of these trials; None in the start-up."""
         encoding = Encoding(space)
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
         steps = {step for trial in trials for step in trial.intermediate_values}
@@ -199,11 +200,11 @@ class CurveGPSampler(BaseSampler):
     def _most_promising(
         self, state: ModelState, runs: FullRuns, best: float, number: int
     ) -> dict[str, Any]:
-        def log_gain(x: Floats) -> Floats:
+        def log_acquisition(x: Floats) -> Floats:
             return log_expected_improvement(*runs.predict(x), best)
 
         rng = np.random.default_rng(np.random.SeedSequence([self._seed, number]))
-        params, _ = best_new(state, runs, log_gain, rng)
+        params, _ = best_new(state, runs, log_acquisition, rng)
         return params
 
 

@@ -141,7 +141,7 @@ def errors_of(state: ModelState, warped: Floats) -> Floats:
         warped: values on that scale, any shape.
     """
     # The inverse takes the exponential: beyond 99 it is more than 1 anyway, and 999 overflows.
-    return np.clip(state.flattening.inverse(np.minimum(warped, 99.0)), 0.0, 1.0)
+    return np.clip(state.warping.unwarp(np.minimum(warped, 99.0)), 0.0, 1.0)
 
 
 def _model_state(policy: CurveGP, seen: History) -> ModelState | None:

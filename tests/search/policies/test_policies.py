@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 from scipy.stats import qmc
 
 from tuneoff.search.policies.base import Decision, History, NewTrial
-from tuneoff.search.policies.registry import build_policy, queue_policy
+from tuneoff.search.policies.build import build_policy, queue_policy
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.search.store.attributes import LISTED, NOTE
@@ -182,19 +182,20 @@ def test_what_was_entered_by_hand_takes_no_place_in_the_list(spec_values: Any) -
     assert policy.next(history_of(study)).note[LISTED] == 0
 
 
-def test_curve_gp_starts_from_or_believes_in_the_hand_tuned(spec_values: Any) -> None:
+def test_curve_gp_starts_from_the_hand_tuned_or_has_its_prior_there(spec_values: Any) -> None:
     tuned = [{k: v for k, v in config.items() if k != "note"} for config in HAND]
     arms = {
         "hand": {"configs": HAND},
         "start": {"start_from": "hand", "startup": 3, "min_epochs": 2, "reduction": 4},
-        "believe": {"sampler": "curve-gp", "believe": "hand", "startup": 3},
+        "prior": {"sampler": "curve-gp", "prior_from": "hand", "startup": 3},
     }
     spec = spec_of(spec_values, arms)
-    start, believe = (
+    start, prior = (
         build_policy(spec, SearchSpace.of(spec), arm, 1) for arm in arms if arm != "hand"
     )
     assert params_of(run(start, 2)) == tuned
-    assert (start.believed, believe.start, believe.believed) == ([], [], tuned)
+    assert start.optimum_prior == prior.start == ()
+    assert list(prior.optimum_prior) == tuned
     assert (start.startup, start.rungs(EPOCHS), start.seed) == (3, [2, EPOCHS], (spec.seed, 1))
 
 

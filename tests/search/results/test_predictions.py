@@ -250,12 +250,12 @@ class TestHindsight:
             x = next(c.x for c in state.curves if c.number == row.trial)
             mean, sd = state.model.curve(x, np.array([1.0]))
             noisy = math.sqrt(sd[0] ** 2 + state.model.h.noise * state.model.unit**2)
-            first.setdefault(row.trial, (row.reached, known, state.flattening.inverse(mean)[0]))
+            first.setdefault(row.trial, (row.reached, known, state.warping.unwarp(mean)[0]))
             if trials[row.trial].state == TrialState.COMPLETE:
                 reach = noisy * np.array([NormalDist().inv_cdf((1 + p) / 2) for p in LEVELS])
                 # As errors: one below the best that was known has no value on the warped scale.
-                low = state.flattening.inverse(mean - reach)
-                high = state.flattening.inverse(mean + reach)
+                low = state.warping.unwarp(mean - reach)
+                high = state.warping.unwarp(mean + reach)
                 value = trials[row.trial].value
                 held.setdefault(row.reached, []).append((low <= value) & (value <= high))
         prediction = only(study)

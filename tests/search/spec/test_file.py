@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneoff.search.errors import SpecError
-from tuneoff.search.spec.file import PRUNERS, SAMPLERS, StudySpec, TrialSpec
+from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.reading import read_study_file
+from tuneoff.search.spec.registry import PRUNERS, SAMPLERS
+from tuneoff.search.spec.sections import TrialSpec
 from tuneoff.trainer.recipe import SCHEDULES, HyperParams, Recipe
 
 LR = {"low": 1e-4, "high": 1.0, "log": True}
@@ -43,7 +46,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "flag as text": ({"trial": {"flip": "no"}}, ["trial.flip: 'no' has the wrong type"]),
     "not a number": ({"trial": {"lr": float("nan")}}, ["trial.lr"]),
     "empty space": ({"space": {"lr": None}}, ["space", "at least 1"]),
-    "empty range": ({"space": {"lr": {"low": None}}}, ["space.lr: is an empty range", "low = "]),
+    "empty range": (
+        {"space": {"lr": {"low": None}}},
+        ["space.lr: needs a low and a high end", "low = "],
+    ),
     "range upside down": ({"space": {"lr": {"low": 2}}}, ["space.lr", "low must be smaller"]),
     "range of one point": ({"space": {"lr": {"low": 1}}}, ["space.lr", "low must be smaller"]),
     "log range from 0": ({"space": {"lr": {"low": 0}}}, ["space.lr", "starts above 0"]),
@@ -59,7 +65,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"space": {"lr": {"choices": [0.1, 0.2]}}},
         ["space.lr: has choices and a range"],
     ),
-    "no parameter": ({"space": {"speed": {"low": 1, "high": 2}}}, ["space.speed", "choose from"]),
+    "no parameter": (
+        {"space": {"speed": {"low": 1, "high": 2}}},
+        ["space.speed: is not a parameter; choose from: lr, momentum"],
+    ),
     "epochs are fixed": (
         {"space": {"epochs": {"low": 1, "high": 2}}},
         ["space.epochs", "is fixed within a study"],
@@ -109,9 +118,21 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"arms": {"a": {"sampler": "gp", "start_from": "a"}}},
         ["arms.a", 'for sampler = "curve-gp"'],
     ),
+    "prior of another sampler": (
+        {"arms": {"a": {"sampler": "tpe", "prior_from": "hand"}, **HAND}},
+        ['arms.a: start_from and prior_from are for sampler = "curve-gp"; take them out'],
+    ),
+    "prior from nowhere": (
+        {"arms": {"a": {"prior_from": "nobody"}}},
+        ["arms.a: prior_from = 'nobody' is not an arm with configs", "name a hand-tuned arm"],
+    ),
+    "a key under both of its names": (
+        {"arms": {"a": {"prior_from": "hand", "believe": "hand"}, **HAND}},
+        ["arms.a: has prior_from and believe, its old name; take believe out"],
+    ),
     "start from no list": (
         {"arms": {"a": {"start_from": "b"}, "b": {"sampler": "random"}}},
-        ["arms.a", "'b' is no arm with configs"],
+        ["arms.a: start_from = 'b' is not an arm with configs", "name a hand-tuned arm"],
     ),
     "reserved arm": ({"arms": {"full": {"sampler": "gp"}}}, ["arms.full", "cannot be used"]),
     "arm with a slash": ({"arms": {"a/b": {"sampler": "gp"}}}, ["arms.a/b", "cannot be used"]),
@@ -189,7 +210,9 @@ def test_a_mistake_gets_one_line(spec_values: Any, tmp_path: Path, mistake: str)
 def test_the_small_study_file_is_good(spec_values: Any, tmp_path: Path) -> None:
     file = tmp_path / "study.toml"
     file.write_text(toml(spec_values()))
-    assert read_study_file(file).spec.name == "small"
+    found = read_study_file(file)
+    assert found.spec.name == "small"
+    assert list(found.space.distributions) == ["lr"]
 
 
 def test_a_file_that_is_not_toml_or_not_there(tmp_path: Path) -> None:
@@ -265,8 +288,8 @@ arms = st.one_of(
             "pruner": "none" if sampler == "curve-gp" else pruner,
             "startup": startup,
         },
-        st.sampled_from(SAMPLERS),
-        st.sampled_from(PRUNERS),
+        st.sampled_from(SAMPLERS.names),
+        st.sampled_from(PRUNERS.names),
         st.integers(1, 20),
     ),
     st.lists(
@@ -341,6 +364,46 @@ def test_a_difference_is_named(spec_values: Any, changes: dict[str, Any], field:
     theirs = StudySpec.parse(spec_values(**changes), "test")
     assert any(line.startswith(field) for line in ours.differences(theirs))
     assert ours.digest() != theirs.digest()
+
+
+# Keys that had another name in earlier versions
+
+HAND_AND_PRIOR = {"hand": {"configs": [{"lr": 0.1}]}, "gp": {"prior_from": "hand"}}
+
+
+def test_an_old_key_is_read_with_one_line_of_warning(
+    spec_values: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    new.write_text(toml(spec_values(arms=HAND_AND_PRIOR)))
+    old.write_text(new.read_text().replace("prior_from", "believe"))
+    with caplog.at_level(logging.WARNING):
+        spec = StudySpec.load(new)
+        assert caplog.messages == []
+        assert StudySpec.load(old) == spec
+    (line,) = caplog.messages
+    assert line == (
+        f"{old}: arms.gp.believe is called arms.gp.prior_from now; the old name still works"
+    )
+    assert spec.arms["gp"].prior_from == "hand"
+
+
+def test_a_study_that_was_stored_with_an_old_key_goes_on(
+    spec_values: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = json.loads((Path(__file__).parent / "stored_with_believe.json").read_text())
+    with caplog.at_level(logging.WARNING):
+        spec = StudySpec.parse(stored, "stored study")
+        assert caplog.messages == []  # nobody could change what is stored
+    today = StudySpec.parse(spec_values(arms=HAND_AND_PRIOR), "test")
+    assert spec == today
+    assert spec.differences(today) == today.differences(spec) == []
+    # As the version that stored it had it.
+    assert (
+        spec.digest()
+        == today.digest()
+        == "e32c9cbde7798edcc55da54f5f9078b11c37b9da5d82587259e45d5cdf36c6fd"
+    )
 
 
 def test_a_file_changed_with_set_is_the_file_so_written(spec_values: Any, tmp_path: Path) -> None:

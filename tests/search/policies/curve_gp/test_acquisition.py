@@ -65,24 +65,26 @@ def test_far_out_it_is_finite_and_still_tells_one_from_another(z: float) -> None
 @given(sds, bests, st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=20, unique=True))
 def test_a_worse_mean_is_never_a_better_prospect(sd: float, best: float, many: list[float]) -> None:
     ordered = np.sort(np.array(many))
-    gains = log_expected_improvement(ordered, np.full(len(ordered), sd), best)
-    assert np.all(np.isfinite(gains))
-    assert np.all(np.diff(gains) <= 1e-7)
+    values = log_expected_improvement(ordered, np.full(len(ordered), sd), best)
+    assert np.all(np.isfinite(values))
+    assert np.all(np.diff(values) <= 1e-7)
 
 
 @given(st.floats(-100, 10), bests, st.lists(sds, min_size=2, max_size=20, unique=True))
-def test_more_doubt_is_never_a_worse_prospect(mean: float, best: float, many: list[float]) -> None:
+def test_a_larger_variance_is_never_a_worse_prospect(
+    mean: float, best: float, many: list[float]
+) -> None:
     ordered = np.sort(np.array(many))
-    gains = log_expected_improvement(np.full(len(ordered), mean), ordered, best)
-    assert np.all(np.diff(gains) >= -1e-7)
+    values = log_expected_improvement(np.full(len(ordered), mean), ordered, best)
+    assert np.all(np.diff(values) >= -1e-7)
 
 
 def test_it_takes_any_shape() -> None:
     mean, sd = np.linspace(-9, 9, 24).reshape(2, 3, 4), np.full((2, 3, 4), 0.5)
-    gains = log_expected_improvement(mean, sd, 0.0)
-    assert gains.shape == mean.shape
-    flat = log_expected_improvement(mean.ravel(), sd.ravel(), 0.0)
-    assert np.array_equal(gains.ravel(), flat)
+    values = log_expected_improvement(mean, sd, 0.0)
+    assert values.shape == mean.shape
+    raveled = log_expected_improvement(mean.ravel(), sd.ravel(), 0.0)
+    assert np.array_equal(values.ravel(), raveled)
 
 
 # The search for the maximum

@@ -18,18 +18,20 @@ from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
-from tuneoff.search.policies.curve_gp.model import (
-    JITTERS,
+from tuneoff.search.policies.curve_gp.kernel import (
     MEAN_VARIANCE,
-    CurveModel,
     Hyperparameters,
     Kernel,
     LogNormal,
-    NotPositiveDefinite,
-    Observations,
     Priors,
+)
+from tuneoff.search.policies.curve_gp.model import (
+    JITTERS,
+    CurveModel,
+    NotPositiveDefinite,
     fit,
 )
+from tuneoff.search.policies.curve_gp.observations import Observations
 
 PARAMETER = np.array([0, 1, 2, 2, 2])  # two ranges and three choices
 TIMES = np.log([1, 2, 3, 9, 20, 27]) / math.log(27)
@@ -165,24 +167,24 @@ def test_a_whole_curve_is_that_of_a_dense_solution(
 
 @given(seeds, hyperparameters())
 @settings(max_examples=25)
-def test_doubt_can_be_that_of_full_runs_alone(seed: int, h: Hyperparameters) -> None:
+def test_the_variances_given_full_runs_only_are_theirs(seed: int, h: Hyperparameters) -> None:
     data = observations(seed)
     q = configurations(np.random.default_rng(seed), 7)
     model = conditioned(data, h)
-    means, doubt = model.given_full_runs_only.predict(q)
+    means, sd = model.given_full_runs_only.predict(q)
     known, informed = model.full_runs.predict(q)
     assert (means == known).all()
-    assert (doubt > informed - 1e-6).all()
+    assert (sd > informed - 1e-6).all()
     full = np.flatnonzero(data.t == 1.0)
     x, t = data.x[data.config[full]], data.t[full]
     _, variance = posterior(h, x, t, data.y[full], q, np.ones(7))
-    assert doubt == pytest.approx(np.sqrt(np.maximum(variance, 1e-10)), rel=1e-4, abs=1e-5)
+    assert sd == pytest.approx(np.sqrt(np.maximum(variance, 1e-10)), rel=1e-4, abs=1e-5)
 
 
-def test_without_a_full_run_all_doubt_is_left() -> None:
+def test_without_a_full_run_the_prior_variance_is_left() -> None:
     model = conditioned(observations(0).take(np.flatnonzero(observations(0).t < 1.0)), KNOWN)
-    _, doubt = model.given_full_runs_only.predict(configurations(np.random.default_rng(1), 3))
-    assert doubt == pytest.approx(math.sqrt(KNOWN.scale + MEAN_VARIANCE))
+    _, sd = model.given_full_runs_only.predict(configurations(np.random.default_rng(1), 3))
+    assert sd == pytest.approx(math.sqrt(KNOWN.scale + MEAN_VARIANCE))
 
 
 def test_where_full_runs_and_curves_meet_they_agree() -> None:
@@ -195,7 +197,7 @@ def test_where_full_runs_and_curves_meet_they_agree() -> None:
 
 
 @given(seeds, hyperparameters(), st.integers(1, 5))
-def test_runs_that_end_as_expected_leave_the_means_and_take_doubt_away(
+def test_runs_that_end_as_expected_leave_the_means_and_lower_the_variances(
     seed: int, h: Hyperparameters, pending: int
 ) -> None:
     data = observations(seed)
@@ -206,8 +208,8 @@ def test_runs_that_end_as_expected_leave_the_means_and_take_doubt_away(
 
     x, ends = np.vstack([data.x[data.config], there]), np.ones(len(there))
     t = np.concatenate([data.t, ends])
-    believed, _ = posterior(h, data.x[data.config], data.t, data.y, there, ends)
-    y = np.concatenate([data.y, believed])
+    predicted, _ = posterior(h, data.x[data.config], data.t, data.y, there, ends)
+    y = np.concatenate([data.y, predicted])
     q = np.vstack([there, configurations(rng, 6)])
     expected = posterior(h, x, t, y, q, np.ones(len(q)))
     mean, sd = after.predict(q)
@@ -354,7 +356,7 @@ def covered(level: float, z: Any) -> float:
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_intervals_hold_as_often_as_they_say(level: float) -> None:
     """Functions of the model's own prior; some curves seen in part, some in full, some not."""
-    z, doubt = [], []
+    z, widths = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
         count, times = 14, TIMES[[0, 2, 3, 5]]
@@ -368,9 +370,9 @@ def test_intervals_hold_as_often_as_they_say(level: float) -> None:
         model = conditioned(Observations(x[:10], PARAMETER, config[seen], t[seen], y[seen]), KNOWN)
         mean, sd = model.full_runs.predict(x)
         z.append((truth[t == 1.0] - mean) / sd)
-        doubt.append((sd[:2].mean(), sd[2:10].mean(), sd[10:].mean()))
+        widths.append((sd[:2].mean(), sd[2:10].mean(), sd[10:].mean()))
     # The intervals are worth something: they are narrower, the more is known.
-    full, part, nothing = np.mean(doubt, axis=0)
+    full, part, nothing = np.mean(widths, axis=0)
     assert full < 0.2 < part < 0.75 * nothing
     assert covered(level, np.array(z)) == pytest.approx(level, abs=0.03)
     # As many values would tell an interval that is wrong by a quarter.

@@ -14,11 +14,11 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 
 from tuneoff.search.policies.curve_gp.encoding import Encoding
-from tuneoff.search.policies.curve_gp.model import Observations
 from tuneoff.search.policies.curve_gp.observations import (
     KNEE,
     Curve,
-    Flattening,
+    Observations,
+    OutputWarping,
     active,
     curves,
     observe,
@@ -219,25 +219,25 @@ def test_differences_between_good_errors_count_most(stored: Any) -> None:
 
 
 @given(histories(odd=False))
-def test_the_scale_has_an_inverse_and_keeps_the_order(stored: Any, told: Any) -> None:
+def test_the_warping_has_an_inverse_and_keeps_the_order(stored: Any, told: Any) -> None:
     if seen(stored, told):
         data = raw(seen(stored, told), ENCODING.parameter, HORIZON)
-        scale = Flattening.of(data)
-        flat = scale.forward(data.y)
-        assert scale.inverse(flat) == pytest.approx(data.y, abs=1e-9)
-        assert np.array_equal(flat[:, None] < flat, data.y[:, None] < data.y)
+        warping = OutputWarping.of(data)
+        warped = warping.warp(data.y)
+        assert warping.unwarp(warped) == pytest.approx(data.y, abs=1e-9)
+        assert np.array_equal(warped[:, None] < warped, data.y[:, None] < data.y)
 
 
 @given(st.floats(-2.0, 2.0), st.floats(1e-3, 1e3), st.lists(st.floats(-1e3, 1e3), min_size=2))
-def test_forecasts_better_than_any_error_have_their_place_on_the_scale(
+def test_forecasts_better_than_any_error_are_warped_too(
     best: float, unit: float, errors: list[float]
 ) -> None:
-    scale = Flattening(best, unit)
+    warping = OutputWarping(best, unit)
     y = np.sort(errors)
-    flat = scale.forward(y)
-    assert np.all(np.diff(flat) >= 0)
-    assert scale.inverse(flat) == pytest.approx(y, rel=1e-9, abs=1e-6)
-    around = scale.forward(np.array([best - 1e-4 * unit, best, best + 1e-4 * unit]))
+    warped = warping.warp(y)
+    assert np.all(np.diff(warped) >= 0)
+    assert warping.unwarp(warped) == pytest.approx(y, rel=1e-9, abs=1e-6)
+    around = warping.warp(np.array([best - 1e-4 * unit, best, best + 1e-4 * unit]))
     assert around[1] - around[0] == pytest.approx(around[2] - around[1], rel=1e-3)  # no kink
 
 

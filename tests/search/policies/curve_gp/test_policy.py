@@ -25,13 +25,19 @@ from optuna.trial import FrozenTrial, TrialState
 from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
 from tuneoff.search.policies.curve_gp import CurveGP
 from tuneoff.search.policies.curve_gp.encoding import Encoding
-from tuneoff.search.policies.curve_gp.model import LogNormal, Priors
+from tuneoff.search.policies.curve_gp.kernel import LogNormal, Priors
 from tuneoff.search.policies.curve_gp.observations import MODELLED
 from tuneoff.search.policies.pruning import Pruning
-from tuneoff.search.policies.sampled import Sampled
+from tuneoff.search.policies.sampled import Sampled, random_sampler
 from tuneoff.search.policies.sobol import sobol_point
 from tuneoff.search.spec.space import SearchSpace
-from tuneoff.search.store.attributes import DOUBT, MODEL, QUASI_RANDOM, START, WHY
+from tuneoff.search.store.attributes import (
+    CHOSEN_BY,
+    FULL_RUNS_ONLY,
+    MODEL,
+    QUASI_RANDOM,
+    START,
+)
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
 HORIZON = 27
@@ -95,7 +101,7 @@ def valid(job: Job | None, history: History, policy: CurveGP) -> None:
         assert policy.space.check(job.params) == job.params
         assert job.until_epoch in policy.rungs(horizon)
         assert json.loads(json.dumps(job.note)) == job.note
-        assert job.note[WHY] in (START, MODEL, DOUBT, QUASI_RANDOM)
+        assert job.note[CHOSEN_BY] in (START, MODEL, FULL_RUNS_ONLY, QUASI_RANDOM)
     elif isinstance(job, ResumeTrial):
         assert job.number in history.paused
         assert job.until_epoch in policy.rungs(horizon)
@@ -135,7 +141,7 @@ class Watched:
         return [job for _, job in self.asked if isinstance(job, ResumeTrial)]
 
     def chosen(self, why: str) -> list[NewTrial]:
-        return [job for job in self.new if job.note[WHY] == why]
+        return [job for job in self.new if job.note[CHOSEN_BY] == why]
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,7 @@ def played(play: Any) -> Run:
     run: Run = play(
         CurveGP(RANGES, (3,), startup=4, full_after=3.0), falling(HORIZON), 12 * HORIZON, workers=2
     )
-    assert {job.note[WHY] for job in run.watched.new} >= {START, MODEL, DOUBT}
+    assert {job.note[CHOSEN_BY] for job in run.watched.new} >= {START, MODEL, FULL_RUNS_ONLY}
     assert run.watched.resumed
     return run
 
@@ -302,7 +308,7 @@ def test_workers_that_start_at_once_get_different_answers(played: Run, stored: A
     for _ in range(6):  # more than the start-up, and no run has come to its first epoch
         job = policy.next(replace(now, remaining=1000))
         assert isinstance(job, NewTrial)
-        assert job.note[WHY] == START
+        assert job.note[CHOSEN_BY] == START
         jobs.append(json.dumps(job.params))
         now = given_out(now, job, stored)
     assert len(set(jobs)) == 6
@@ -374,7 +380,7 @@ def test_any_history_has_a_valid_answer(play: Any, data: st.DataObject) -> None:
         resuming=data.draw(st.booleans(), "resuming"),
         pausing=data.draw(st.booleans(), "pausing"),
         start=some if data.draw(st.booleans(), "start") else (),
-        believed=some if data.draw(st.booleans(), "believed") else (),
+        optimum_prior=some if data.draw(st.booleans(), "optimum prior") else (),
     )
     kind = data.draw(st.sampled_from(KINDS), "curves")
     workers = data.draw(st.integers(1, 4), "workers")
@@ -471,10 +477,10 @@ def test_a_run_goes_on_from_rung_to_rung(play: Any) -> None:
 
 def test_the_start_up_is_the_sobol_sequence(play: Any) -> None:
     run = play(CurveGP(RANGES, (5, 1), startup=6), falling(HORIZON), 4 * HORIZON)
-    assert [job.note[WHY] for job in run.watched.new[:6]] == [START] * 6
+    assert [job.note[CHOSEN_BY] for job in run.watched.new[:6]] == [START] * 6
     expected = [RANGES.at(sobol_point((5, 1), 2, number)) for number in range(6)]
     assert [job.params for job in run.watched.new[:6]] == expected
-    assert START not in {job.note[WHY] for job in run.watched.new[6:]}
+    assert START not in {job.note[CHOSEN_BY] for job in run.watched.new[6:]}
 
 
 @pytest.mark.parametrize("startup", [2, 5])
@@ -485,7 +491,7 @@ def test_the_configurations_to_start_with_come_first_and_are_paid_for(
     policy = CurveGP(RANGES, (0,), startup=startup, start=start, full_share=0.0)
     run = play(policy, falling(HORIZON), 3 * HORIZON)
     assert [job.params for job in run.watched.new[:3]] == start
-    reasons = [job.note[WHY] for job in run.watched.new]
+    reasons = [job.note[CHOSEN_BY] for job in run.watched.new]
     assert reasons.count(START) == max(3, startup)
     accounted(run, 3 * HORIZON, HORIZON)
     assert run.watched.asked[3][0].remaining == 3 * HORIZON - 3 * policy.rungs(HORIZON)[0]
@@ -499,7 +505,7 @@ def test_one_new_configuration_in_so_many_is_quasi_random(play: Any, every: int)
     run = play(policy, falling(HORIZON), 10 * HORIZON)
     for number, job in enumerate(run.watched.new[4:], start=4):
         due = every > 0 and (number + 1) % every == 0
-        assert job.note[WHY] == (QUASI_RANDOM if due else MODEL)
+        assert job.note[CHOSEN_BY] == (QUASI_RANDOM if due else MODEL)
         if due:
             assert job.params == RANGES.at(sobol_point((2,), 2, number))
     assert len(run.watched.new) > 8
@@ -513,7 +519,7 @@ def test_a_share_of_the_epochs_goes_to_full_runs_that_are_not_paused(play: Any) 
         spent = sum(max(t.intermediate_values, default=0) for t in history.trials) / HORIZON
         due = 0.5 * (spent - 2.0)
         complete = sum(trial.state == TrialState.COMPLETE for trial in history.trials)
-        if isinstance(job, NewTrial) and job.note[WHY] == DOUBT:
+        if isinstance(job, NewTrial) and job.note[CHOSEN_BY] == FULL_RUNS_ONLY:
             assert given_to < due
             assert complete >= 2
             assert job.until_epoch == HORIZON
@@ -523,23 +529,23 @@ def test_a_share_of_the_epochs_goes_to_full_runs_that_are_not_paused(play: Any) 
     assert given_to >= 5
 
 
-def test_what_is_believed_draws_new_configurations_near(play: Any) -> None:
-    encoding, believed = Encoding(SPACES["ranges"]), {"lr": 0.002, "momentum": 0.65}
-    centre = encoding.columns(believed)
+def test_a_prior_draws_new_configurations_near(play: Any) -> None:
+    encoding, expected = Encoding(SPACES["ranges"]), {"lr": 0.002, "momentum": 0.65}
+    centre = encoding.columns(expected)
 
     def distances(seed: int, **settings: Any) -> list[float]:
         policy = CurveGP(RANGES, (seed,), startup=4, quasi_random_every=0, **settings)
         chosen = play(policy, falling(HORIZON), 3 * HORIZON).watched.chosen(MODEL)[:5]
         return [float(np.linalg.norm(encoding.columns(job.params) - centre)) for job in chosen]
 
-    with_it = [distances(seed, believed=[believed]) for seed in range(5)]
+    with_it = [distances(seed, optimum_prior=[expected]) for seed in range(5)]
     without = [distances(seed) for seed in range(5)]
     assert all(np.mean(near) < np.mean(far) for near, far in zip(with_it, without, strict=True))
     assert np.mean([*itertools.chain(*with_it)]) < 0.6 * np.mean([*itertools.chain(*without)])
 
 
-def test_a_wrong_belief_is_overcome(play: Any) -> None:
-    policy = CurveGP(RANGES, (0,), startup=4, believed=[{"lr": 0.5, "momentum": 0.55}])
+def test_a_wrong_prior_is_overcome(play: Any) -> None:
+    policy = CurveGP(RANGES, (0,), startup=4, optimum_prior=[{"lr": 0.5, "momentum": 0.55}])
     assert play(policy, falling(HORIZON), 15 * HORIZON).recommended() < 0.02
 
 
@@ -589,7 +595,7 @@ def test_with_informative_curves_it_is_far_ahead_of_random_search(
 ) -> None:
     space, curve, budget, regrets = space_of("three ranges"), falling(HORIZON), 10 * HORIZON, []
     for seed in range(5 - workers):
-        random = Sampled("random", space, (seed,), 5, Pruning("none", 1, 3, 5, HORIZON))
+        random = Sampled(random_sampler, space, (seed,), 5, Pruning("none", 1, 3, 5, HORIZON))
         theirs = virtual.simulate(random, space.distributions, curve, HORIZON, budget, workers)
         mine = play(CurveGP(space, (seed,), startup=5), curve, budget, workers=workers)
         regrets.append((mine.recommended(), theirs.recommended(budget, HORIZON)))
@@ -655,11 +661,11 @@ def test_a_model_that_cannot_be_fitted_is_replaced_by_quasi_random_points(
         job = policy.next(history)
     assert isinstance(job, NewTrial)
     valid(job, history, policy)
-    assert job.note[WHY] == QUASI_RANDOM
+    assert job.note[CHOSEN_BY] == QUASI_RANDOM
     assert job.params == RANGES.at(sobol_point((3,), 2, len(history.trials)))
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith("virtual: a kernel matrix of ")
-    assert message.endswith("cannot be factored; a quasi-random configuration instead")
+    assert message.endswith("cannot be factored; it gets a quasi-random configuration instead")
     assert policy.next(replace(history, remaining=HORIZON - 1)) is None
 
 
