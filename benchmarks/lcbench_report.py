@@ -11,7 +11,7 @@ from typing import Any
 from plotly import graph_objects as go
 from plotly.colors import hex_to_rgb
 
-from tuneoff.search.report.figures import arm_colours
+from tuneoff.search.report.figures.base import arm_colours
 
 Record = Mapping[str, Any]
 

@@ -501,7 +501,7 @@ def compare(study: Study, reference: str | None, as_json: bool) -> None:
     Example:
       tuneoff compare digits --json
     """
-    from tuneoff.search.report.write import summary_table
+    from tuneoff.search.cli.summary import summary_table
     from tuneoff.search.results.compare import compare as compare_results
     from tuneoff.search.results.read import read_results
     from tuneoff.search.results.records import plain
@@ -734,8 +734,9 @@ def _is_complete(study: Study) -> bool:
 
 
 def _report(study: Study, out: Path, reference: str | None, publish: bool) -> Path:
-    from tuneoff.search.report.write import publish as publish_report
-    from tuneoff.search.report.write import summary_table, write_report
+    from tuneoff.search.cli.summary import summary_table
+    from tuneoff.search.report.dashboard import publish as publish_report
+    from tuneoff.search.report.write import write_report
     from tuneoff.search.results.compare import compare as compare_results
     from tuneoff.search.results.predictions.read import read_predictions
     from tuneoff.search.results.read import read_results, trial_curves

@@ -1,11 +1,9 @@
-"""Who won, by how much, and how sure we may be: pure statistics on what the arms did."""
+"""Every arm against a reference, repeat by repeat: summaries, paired tests, verdict."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
-from dataclasses import replace
 from typing import Final
 
 from tuneoff.search.errors import StudyError
@@ -16,21 +14,17 @@ from tuneoff.search.results.records import (
     ArmSummary,
     Comparison,
     PairedErrors,
+    PairedTest,
     PairwiseComparison,
     Recommendation,
     StudyResults,
     runs_of,
 )
 from tuneoff.search.results.statistics import bootstrap_interval, holm, mean_sd, wilcoxon_p
-from tuneoff.search.results.verdict import (
-    cost_of,
-    doubts_of,
-    notes_of,
-    nothing_to_compare,
-    sentence_of,
-)
+from tuneoff.search.results.verdict import judged, nothing_to_compare
 
-HAND: Final = "hand"  # the arm that a verdict leads with, if it is there
+REFERENCE: Final = "bayes"  # the arm that the others are compared with, if there is such an arm
+HAND: Final = "hand"  # the baseline that the verdict is about, if there is such an arm
 
 
 def compare(results: StudyResults, reference: str | None = None) -> Comparison:
@@ -38,7 +32,7 @@ def compare(results: StudyResults, reference: str | None = None) -> Comparison:
 
     Args:
         results: the study as far as it has come.
-        reference: an arm's name; by default "bayes" if there is such an arm, else the first.
+        reference: an arm's name; by default ``REFERENCE`` if there is such an arm, else the first.
 
     Raises:
         StudyError: there is no arm of that name.
@@ -50,33 +44,25 @@ def compare(results: StudyResults, reference: str | None = None) -> Comparison:
     arms = tuple(_summary(results, arm) for arm in results.arms)
     if not results.arms:
         return Comparison(results.name, None, (), (), "The study has no arms.", True)
-    chosen = reference or ("bayes" if "bayes" in results.arms else results.arms[0])
+    chosen = reference or (REFERENCE if REFERENCE in results.arms else results.arms[0])
     pairs = _compare_all(results, chosen)
     if pairs:
         return Comparison(results.name, chosen, arms, pairs, pairs[0].sentence, pairs[0].thin)
     return Comparison(results.name, chosen, arms, (), nothing_to_compare(arms, chosen), True)
 
 
-def _recommendations(results: StudyResults, arm: str) -> dict[int, Recommendation]:
-    return {
-        run.repeat: run.recommendation
-        for run in runs_of(results, arm)
-        if run.recommendation is not None
-    }
-
-
 def _summary(results: StudyResults, arm: str) -> ArmSummary:
-    runs, picks = runs_of(results, arm), _recommendations(results, arm)
+    runs, found = runs_of(results, arm), _recommendations(results, arm)
     states: Counter[str] = Counter()
     for run in runs:
         states.update(run.states)
-    validation = {repeat: pick.validation_error for repeat, pick in picks.items()}
-    test = {r: pick.test_error for r, pick in picks.items() if pick.test_error is not None}
+    validation = {repeat: one.validation_error for repeat, one in found.items()}
+    test = {r: one.test_error for r, one in found.items() if one.test_error is not None}
     mean_validation, sd_validation = mean_sd(list(validation.values()))
     mean_test, sd_test = mean_sd(list(test.values()))
     return ArmSummary(
         arm=arm,
-        repeats=len(picks),
+        repeats=len(found),
         states=dict(sorted(states.items())),
         spent=sum(run.spent for run in runs),
         budget=sum(run.budget for run in runs),
@@ -91,7 +77,32 @@ def _summary(results: StudyResults, arm: str) -> ArmSummary:
     )
 
 
-def _pair(results: StudyResults, reference: str, baseline: str) -> PairedErrors | None:
+def _recommendations(results: StudyResults, arm: str) -> dict[int, Recommendation]:
+    """What the arm recommends, by repeat; without the repeats that have no recommendation yet."""
+    runs = runs_of(results, arm)
+    return {run.repeat: run.recommendation for run in runs if run.recommendation is not None}
+
+
+def _compare_all(results: StudyResults, reference: str) -> tuple[PairwiseComparison, ...]:
+    """The reference against each baseline that shares a repeat with it, ``HAND`` first."""
+    baselines = [arm for arm in results.arms if arm != reference]
+    baselines.sort(key=lambda arm: arm != HAND)  # stable: the others stay in the study's order
+    every = [errors for arm in baselines if (errors := _paired_errors(results, reference, arm))]
+    p_values = [wilcoxon_p(errors.differences) for errors in every]
+    tests = [
+        _test(results, reference, errors, p, p_holm)
+        for errors, p, p_holm in zip(every, p_values, holm(p_values), strict=True)
+    ]
+    return tuple(
+        judged(results, errors, test, len(every)) for errors, test in zip(every, tests, strict=True)
+    )
+
+
+def _paired_errors(results: StudyResults, reference: str, baseline: str) -> PairedErrors | None:
+    """The errors of both arms in the repeats that they share; None if they share none.
+
+    Test errors if every recommendation has one, else validation errors for all.
+    """
     ours, theirs = _recommendations(results, reference), _recommendations(results, baseline)
     repeats = tuple(sorted(ours.keys() & theirs.keys()))
     if not repeats:
@@ -109,51 +120,26 @@ def _pair(results: StudyResults, reference: str, baseline: str) -> PairedErrors 
     )
 
 
-def _compare_all(results: StudyResults, reference: str) -> tuple[PairwiseComparison, ...]:
-    baselines = [arm for arm in results.arms if arm != reference]
-    baselines.sort(key=lambda arm: arm != HAND)  # stable: the hand-tuned arm first
-    pairs = [pair for baseline in baselines if (pair := _pair(results, reference, baseline))]
-    p_values = [wilcoxon_p(pair.differences) for pair in pairs]
-    return tuple(
-        _compare_pair(results, reference, pair, p, adjusted, len(pairs))
-        for pair, p, adjusted in zip(pairs, p_values, holm(p_values), strict=True)
-    )
-
-
-def _compare_pair(
-    results: StudyResults,
-    reference: str,
-    paired: PairedErrors,
-    p: float,
-    p_holm: float,
-    baselines: int,
-) -> PairwiseComparison:
-    differences = paired.differences
-    interval = bootstrap_interval(differences)
-    speed = speed_of(results, reference, paired.baseline, paired.repeats)
-    blank = PairwiseComparison(
+def _test(
+    results: StudyResults, reference: str, errors: PairedErrors, p: float, p_holm: float
+) -> PairedTest:
+    differences = errors.differences
+    mean, _ = mean_sd(differences)
+    assert mean is not None  # there is one difference at least
+    low, high = bootstrap_interval(differences) or (None, None)
+    return PairedTest(
         reference=reference,
-        baseline=paired.baseline,
-        measure=paired.measure,
-        repeats=paired.repeats,
+        baseline=errors.baseline,
+        measure=errors.measure,
+        repeats=errors.repeats,
         differences=differences,
-        mean=statistics.fmean(differences),
-        low=interval[0] if interval else None,
-        high=interval[1] if interval else None,
+        mean=mean,
+        low=low,
+        high=high,
         p=p,
         p_holm=p_holm,
         wins=sum(d > 0 for d in differences),
         ties=sum(d == 0 for d in differences),
         losses=sum(d < 0 for d in differences),
-        speed=speed,
-        doubts=(),
-        notes=(),
-        sentence="",
-        cost=cost_of(reference, paired.baseline, speed),
+        speed=speed_of(results, reference, errors.baseline, errors.repeats),
     )
-    judged = replace(
-        blank,
-        doubts=doubts_of(results, blank, baselines),
-        notes=notes_of(results, reference, paired),
-    )
-    return replace(judged, sentence=sentence_of(judged, baselines))

@@ -205,12 +205,13 @@ class ArmSummary:
 
     Attributes:
         arm: the arm's name.
-        repeats: number of repeats that have a pick.
+        repeats: number of repeats that have a recommendation.
         states: number of trials by state, summed over repeats.
         spent, budget: epochs, summed over repeats.
         seconds: device seconds, summed over repeats.
-        best_validation: the lowest validation error among the picks.
-        mean_validation, sd_validation: over the repeats' picks, after their search runs.
+        best_validation: the lowest validation error among the recommendations.
+        mean_validation, sd_validation: over the repeats' recommendations, after their search
+            runs.
         validation_errors: one for each repeat, in order.
         test_errors: one for each repeat, in order.
         mean_test, sd_test: over the repeats that have one.
@@ -233,7 +234,14 @@ class ArmSummary:
 
 @dataclass(frozen=True, slots=True)
 class PairedErrors:
-    """The paired errors of the reference and one baseline, before any statistics."""
+    """The errors of the reference and one baseline, paired by repeat, before any statistics.
+
+    Attributes:
+        baseline: the baseline's name.
+        measure: ``TEST`` or ``VALIDATION``.
+        repeats: the paired repeats.
+        reference_errors, baseline_errors: one for each of ``repeats``, 0 to 1.
+    """
 
     baseline: str
     measure: str
@@ -243,6 +251,7 @@ class PairedErrors:
 
     @property
     def differences(self) -> tuple[float, ...]:
+        """Baseline's error minus the reference's, one for each of ``repeats``."""
         # Errors are ratios of counts: without rounding, equal differences such as 0.26 - 0.25
         # and 0.25 - 0.24 differ by 1e-17 and the ranks of the test would be noise.
         pairs = zip(self.baseline_errors, self.reference_errors, strict=True)
@@ -250,12 +259,12 @@ class PairedErrors:
 
 
 @dataclass(frozen=True, slots=True)
-class PairwiseComparison:
-    """The reference against one baseline, paired by repeat.
+class PairedTest:
+    """The statistics of the reference against one baseline, paired by repeat.
 
     Attributes:
         reference, baseline: names of the arms.
-        measure: "test error" where every pair has both, else "validation error".
+        measure: ``TEST`` where every pair has both test errors, else ``VALIDATION``.
         repeats: the paired repeats.
         differences: baseline's error minus the reference's, one for each pair, -1 to 1;
             positive: the reference is better.
@@ -265,11 +274,6 @@ class PairwiseComparison:
         p_holm: the same after Holm's correction over all baselines of this comparison.
         wins, ties, losses: pairs in which the reference is better, equal, worse.
         speed: epochs to the baseline's final error; None where there is no curve.
-        thin: True if there is any doubt that forbids a claim.
-        doubts: why no claim can be made yet, and what it would take, worst first.
-        notes: what a reader must know beside the claim.
-        sentence: the outcome in plain words, honest about the doubts.
-        cost: what it cost in epochs, in plain words.
     """
 
     reference: str
@@ -286,6 +290,25 @@ class PairwiseComparison:
     ties: int
     losses: int
     speed: Speed | None
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True if zero lies outside the interval."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class PairwiseComparison(PairedTest):
+    """A paired test with its outcome in words.
+
+    Attributes:
+        thin: True if there is any doubt that forbids a claim.
+        doubts: why no claim can be made yet, and what it would take, worst first.
+        notes: what a reader must know beside the claim.
+        sentence: the outcome in plain words, honest about the doubts.
+        cost: what it cost in epochs, in plain words.
+    """
+
     doubts: tuple[str, ...]
     notes: tuple[str, ...]
     sentence: str
@@ -319,7 +342,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; keys are the attributes' names."""
-        return {**plain(self), "pairs": [{**plain(d), "thin": d.thin} for d in self.pairs]}
+        return {**plain(self), "pairs": [{**plain(p), "thin": p.thin} for p in self.pairs]}
 
 
 def plain(value: Any) -> Any:
@@ -340,4 +363,5 @@ def plain(value: Any) -> Any:
 
 
 def runs_of(results: StudyResults, arm: str) -> list[ArmRun]:
+    """An arm's runs, in the order of their repeats."""
     return sorted((run for run in results.runs if run.arm == arm), key=lambda run: run.repeat)

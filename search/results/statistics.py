@@ -1,4 +1,4 @@
-"""Pure statistics on arrays: tests, intervals and corrections, each with its source."""
+"""Statistics of arrays of numbers: tests, intervals and corrections, each with its source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy.typing as npt
 import scipy.stats
 
 CONFIDENCE: Final = 0.95
-ALPHA: Final = 0.05
+ALPHA: Final = 0.05  # a p-value below it is called significant
+SEED: Final = 0  # of every bootstrap, so that the same results always give the same report
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,8 +47,7 @@ def wilcoxon_p(differences: Sequence[float]) -> float:
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """95% interval of the mean: bias-corrected and accelerated bootstrap (Efron, 1987).
 
-    None for fewer than two values. The generator's seed is fixed, so that the same results
-    always give the same report.
+    None for fewer than two values.
     """
     data = np.asarray(values, dtype=float)
     if data.size < 2:
@@ -57,7 +57,11 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
         interval = scipy.stats.bootstrap(
-            (data,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=generator()
+            (data,),
+            np.mean,
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            rng=np.random.default_rng(SEED),
         ).confidence_interval
     if not np.isfinite([interval.low, interval.high]).all():
         low, high = interval_of_means(data[:, None])
@@ -77,25 +81,24 @@ def pairs_needed(baselines: int) -> int:
     return pairs
 
 
-def generator() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 def interval_of_means(table: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Percentile bootstrap over the rows (Efron, 1979): lows and highs, one for each column.
 
-    Every column sees the same resampled rows, so that a band's edges are as smooth as its curve.
+    Both are empty for fewer than two rows. Every column sees the same resampled rows, so that a
+    band's edges are as smooth as its curve.
     """
     rows = len(table)
     if rows < 2:
         return (), ()
-    counts = generator().multinomial(rows, [1 / rows] * rows, size=2000)  # (resamples, rows)
+    generator = np.random.default_rng(SEED)
+    counts = generator.multinomial(rows, [1 / rows] * rows, size=2000)  # (resamples, rows)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(counts @ table / rows, [tail, 1 - tail], axis=0)
     return tuple(low.tolist()), tuple(high.tolist())
 
 
 def mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean, None for no value, and standard deviation, None for fewer than two."""
     mean = statistics.fmean(values) if values else None
     return mean, statistics.stdev(values) if len(values) > 1 else None
 

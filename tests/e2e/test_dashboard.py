@@ -83,7 +83,7 @@ def test_the_report_shows_its_figures(
     (page,) = finished_once.folder.glob("work/digits-*/report/report.html")
     dom = dump_dom(page.as_uri(), tmp_path / "profile", "--virtual-time-budget=10000")
     figures = re.findall(r'id="figure-([\w-]+)"', dom)
-    assert {"anytime-0", "picks-0"} <= set(figures)
+    assert {"anytime-0", "recommendations-0"} <= set(figures)
     for name in figures:
         part = dom[dom.index(f'id="figure-{name}"') :].split('id="figure-')[1]
         assert part.count('class="main-svg"') >= 2

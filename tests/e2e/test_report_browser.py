@@ -111,7 +111,7 @@ class TestInABrowser:
         assert sorted(set(re.findall(r'id="figure-([\w-]+)"', dom))) == sorted(FIGURES)
 
     def test_axes_have_their_titles(self, dom: str) -> None:
-        for title in ("validation error, %", "test error of the pick, %", "momentum"):
+        for title in ("validation error, %", "test error of the recommendation, %", "momentum"):
             assert re.search(rf'class="[xy]title"[^>]*>{title}<', dom)
 
     def test_a_name_is_text_and_never_runs(self, dom: str) -> None:

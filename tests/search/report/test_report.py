@@ -5,22 +5,21 @@ from __future__ import annotations
 import io
 import json
 import math
-from html import escape
 from pathlib import Path
 
 import optuna
 import optuna_dashboard
 import pytest
+from markupsafe import escape
 from rich.console import Console
 
+from tuneoff.search.cli.summary import summary_table
 from tuneoff.search.errors import UserError
-from tuneoff.search.report.write import (
-    dashboard_figures,
-    markdown,
-    publish,
-    summary_table,
-    write_report,
-)
+from tuneoff.search.report.dashboard import dashboard_figures, publish
+from tuneoff.search.report.data import ReportData
+from tuneoff.search.report.figures import all_panels
+from tuneoff.search.report.markdown import markdown
+from tuneoff.search.report.write import write_report
 from tuneoff.search.results.compare import compare
 from tuneoff.search.results.records import (
     ArmRun,
@@ -199,16 +198,16 @@ class TestFiles:
 
 class TestMarkdown:
     def test_tables_are_rectangular(self) -> None:
-        text = markdown(full_study(), compare(full_study()))
+        text = markdown(ReportData(full_study(), compare(full_study())))
         for block in text.split("\n\n"):
             if block.startswith("|"):
                 assert len({line.count("|") for line in block.splitlines()}) == 1
 
     def test_thin_evidence_is_explained(self) -> None:
         results = study(tested=False)
-        text = markdown(results, compare(results))
+        text = markdown(ReportData(results, compare(results)))
         assert "Why the evidence is thin:" in text
-        assert "Not every pick has a test error yet" in text
+        assert "Not every recommendation has a test error yet" in text
 
 
 def test_the_terminal_table_fits_80_columns() -> None:
@@ -271,3 +270,11 @@ class TestPublish:
         assert "Nothing has been run" not in note
         attributes = saved._storage.get_study_system_attrs(saved._study_id)
         assert any(key.startswith("dashboard:plot_data:tuneoff-anytime") for key in attributes)
+
+
+def test_every_panel_has_an_id_of_its_own() -> None:
+    results = full_study()
+    data = ReportData(results, compare(results), curves(results.arms, 2))
+    names = [panels.name for panels in all_panels(data)]
+    assert names == ["anytime", "recommendations", "parameters", "learning"]
+    assert all(panels.title and panels.caption for panels in all_panels(data))

@@ -29,11 +29,11 @@ errors = st.floats(0, 1).map(lambda e: round(e, 4))
 def arm_run(
     arm: str, repeat: int, steps: tuple[Step, ...], *, test: float | None = None, budget: int = 90
 ) -> ArmRun:
-    """A run that picks the last value of its anytime curve, as the real one does."""
+    """A run that recommends the last value of its anytime curve, as the real one does."""
     curve = incumbent(ArmRun(arm, repeat, budget, 0, 0.0, {}, steps, None))
-    pick = Recommendation(0, {"lr": 0.1}, curve[-1][1], test_error=test) if curve else None
+    found = Recommendation(0, {"lr": 0.1}, curve[-1][1], test_error=test) if curve else None
     spent = steps[-1].spent if steps else 0
-    return ArmRun(arm, repeat, budget, spent, 10.0 * spent, {"complete": len(steps)}, steps, pick)
+    return ArmRun(arm, repeat, budget, spent, 10.0 * spent, {"complete": len(steps)}, steps, found)
 
 
 def full_steps(values: list[float]) -> tuple[Step, ...]:
@@ -46,7 +46,7 @@ def study(*runs: ArmRun, chance: float = 0.9) -> StudyResults:
     return StudyResults("s", arms, repeats, EPOCHS, chance, runs)
 
 
-def duel_study(
+def two_arms(
     ours: list[float], theirs: list[float], *, tested: bool = True, baseline: str = "hand"
 ) -> StudyResults:
     runs = [
@@ -219,7 +219,7 @@ class TestCompare:
     def test_a_clear_win_is_claimed(self) -> None:
         ours = [0.20, 0.21, 0.19, 0.20, 0.22, 0.20]
         theirs = [0.21, 0.22, 0.21, 0.215, 0.225, 0.208]
-        comparison = compare(duel_study(ours, theirs))
+        comparison = compare(two_arms(ours, theirs))
         pair = comparison.pairs[0]
         assert not comparison.thin
         assert (pair.wins, pair.ties, pair.losses) == (6, 0, 0)
@@ -231,19 +231,19 @@ class TestCompare:
         assert "p = 0.031, better in 6 of 6 repeats" in comparison.verdict
 
     def test_a_clear_loss_is_said_with_the_signs_turned(self) -> None:
-        comparison = compare(duel_study([0.3, 0.31, 0.32, 0.33, 0.34, 0.35], [0.2] * 6))
+        comparison = compare(two_arms([0.3, 0.31, 0.32, 0.33, 0.34, 0.35], [0.2] * 6))
         assert comparison.verdict.startswith("bayes loses to hand by 12.50 points of test error")
         assert "worse in 6 of 6 repeats" in comparison.verdict
         assert "interval -" not in comparison.verdict
 
     def test_five_repeats_are_thin_however_clear(self) -> None:
-        comparison = compare(duel_study([0.1] * 5, [0.2, 0.21, 0.22, 0.23, 0.24]))
+        comparison = compare(two_arms([0.1] * 5, [0.2, 0.21, 0.22, 0.23, 0.24]))
         assert comparison.thin
         assert "5 paired repeats cannot bring p below 0.05 against 1 baseline, 6 could" in (
             comparison.verdict
         )
 
-    def test_two_rivals_need_a_seventh_repeat(self) -> None:
+    def test_two_baselines_need_a_seventh_repeat(self) -> None:
         def runs(count: int) -> StudyResults:
             return study(
                 *(
@@ -262,28 +262,28 @@ class TestCompare:
     def test_noise_says_how_many_repeats_it_would_take(self) -> None:
         ours = [0.20, 0.22, 0.21, 0.20, 0.23, 0.20]
         theirs = [0.21, 0.21, 0.22, 0.21, 0.22, 0.21]
-        comparison = compare(duel_study(ours, theirs))
+        comparison = compare(two_arms(ours, theirs))
         assert comparison.thin
         assert "it cannot be told from luck" in comparison.verdict
-        assert "would take about" in comparison.verdict
+        assert "would take" in comparison.verdict
 
     def test_without_test_errors_it_measures_validation_and_is_thin(self) -> None:
-        comparison = compare(duel_study([0.1] * 8, [0.2] * 8, tested=False))
+        comparison = compare(two_arms([0.1] * 8, [0.2] * 8, tested=False))
         assert comparison.pairs[0].measure == "validation error"
         assert comparison.thin
-        assert "not every pick has a test error yet" in comparison.verdict
+        assert "not every recommendation has a test error yet" in comparison.verdict
 
     def test_one_missing_test_error_falls_back_to_validation_for_all(self) -> None:
-        results = duel_study([0.1] * 8, [0.2] * 8)
-        pick = results.runs[0].recommendation
-        assert pick is not None
-        bare = replace(results.runs[0], recommendation=replace(pick, test_error=None))
+        results = two_arms([0.1] * 8, [0.2] * 8)
+        found = results.runs[0].recommendation
+        assert found is not None
+        bare = replace(results.runs[0], recommendation=replace(found, test_error=None))
         comparison = compare(replace(results, runs=(bare, *results.runs[1:])))
         assert comparison.pairs[0].measure == "validation error"
         assert comparison.arms[0].test_errors == (None, *[0.1] * 7)
 
-    def test_a_repeat_without_a_pick_leaves_the_pair_out_and_is_thin(self) -> None:
-        results = duel_study([0.1] * 8, [0.2] * 8)
+    def test_a_repeat_without_a_recommendation_leaves_the_pair_out_and_is_thin(self) -> None:
+        results = two_arms([0.1] * 8, [0.2] * 8)
         comparison = compare(
             replace(results, runs=(*results.runs[:3], arm_run("bayes", 3, ()), *results.runs[4:]))
         )
@@ -291,18 +291,18 @@ class TestCompare:
         assert "only 7 of 8 repeats" in comparison.verdict
 
     def test_equal_arms_are_level(self) -> None:
-        comparison = compare(duel_study([0.1] * 6, [0.1] * 6))
+        comparison = compare(two_arms([0.1] * 6, [0.1] * 6))
         pair = comparison.pairs[0]
         assert (pair.mean, pair.low, pair.high, pair.p) == (0, 0, 0, 1)
         assert "bayes and hand are level on test error" in comparison.verdict
         assert "too small for any sensible number of repeats" in comparison.verdict
 
     def test_equal_differences_tie_in_spite_of_rounding(self) -> None:
-        pair = compare(duel_study([0.30, 0.20], [0.31, 0.21])).pairs[0]
+        pair = compare(two_arms([0.30, 0.20], [0.31, 0.21])).pairs[0]
         assert len(set(pair.differences)) == 1
 
-    def test_a_pick_at_chance_is_noted(self) -> None:
-        pair = compare(duel_study([0.1] * 6, [0.9, 0.2, 0.2, 0.2, 0.2, 0.2])).pairs[0]
+    def test_a_recommendation_at_chance_is_noted(self) -> None:
+        pair = compare(two_arms([0.1] * 6, [0.9, 0.2, 0.2, 0.2, 0.2, 0.2])).pairs[0]
         assert any("no better than guessing in 1 repeat," in note for note in pair.notes)
 
     def test_unequal_spending_is_noted(self) -> None:
@@ -310,7 +310,7 @@ class TestCompare:
         runs += [arm_run("hand", r, full_steps([0.3]), test=0.3) for r in range(6)]
         assert "did not spend the same: 18 epochs" in compare(study(*runs)).pairs[0].notes[0]
 
-    def test_speed_times_both_to_the_rivals_final_error(self) -> None:
+    def test_speed_times_both_to_the_baselines_final_error(self) -> None:
         runs = [arm_run("bayes", r, full_steps([0.5, 0.2, 0.1])) for r in range(2)]
         runs += [arm_run("hand", r, full_steps([0.5, 0.4, 0.4, 0.2, 0.3])) for r in range(2)]
         speed = compare(study(*runs)).pairs[0].speed

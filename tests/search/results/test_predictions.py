@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+import markupsafe
 import numpy as np
 import optuna
 import pytest
@@ -22,7 +23,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tuneoff.search.policies.base import History, Job
 from tuneoff.search.policies.curve_gp import CurveGP
 from tuneoff.search.policies.curve_gp.model import CurveModel, NotPositiveDefinite
-from tuneoff.search.report.prediction_figures import prediction_panels
+from tuneoff.search.report.data import ReportData
+from tuneoff.search.report.figures.predictions import prediction_panels
 from tuneoff.search.report.write import write_report
 from tuneoff.search.results.compare import compare
 from tuneoff.search.results.predictions import forecasts
@@ -440,9 +442,9 @@ class TestPages:
             }
         )
         assert prediction.coverage
-        assert all(f"Left out: {name}, to which" in html for name in prediction.left_out)
+        assert all(f"Not shown: {name}, to which" in html for name in prediction.left_out)
         text = (tmp_path / "report.md").read_text(encoding="utf-8")
-        assert "## How often bayes's predictions held" in text
+        assert "## How often bayes's prediction intervals held" in text
         for rung in prediction.coverage:
             assert f"<td>epoch {rung.epoch}</td><td>{rung.runs}</td>" in html
             assert f"| epoch {rung.epoch} | {rung.runs} | {rung.of(0.5)} of {rung.runs} (" in text
@@ -469,9 +471,9 @@ class TestPages:
         page = write_report(results, compare(results), tmp_path, predictions=[nasty])
         html = page.read_text(encoding="utf-8")
         assert "<script>alert" not in html
-        assert escape(f"What {NASTY}'s model expects of a full run") in html
+        assert markupsafe.escape(f"What {NASTY}'s model predicts for a full run") in html
         # Plotly makes mark-up of what it is given: there, too, names are escaped.
-        (_, panels), *_ = prediction_panels(results, [nasty], [])
+        panels = prediction_panels(ReportData(results, compare(results), predictions=[nasty]))
         shown = [str(figure.to_dict()) for panel in panels for figure in panel.figures]
         assert any(escape(NASTY) in figure for figure in shown)
         assert not any("<script" in figure for figure in shown)
@@ -497,7 +499,7 @@ class TestStages:
         study = searched(arms=arms, space={"lr": LR}, budget={"epochs": 18})
         found, html, content = report(study, tmp_path)
         assert found == content["predictions"] == []
-        assert "model expect" not in html
+        assert "model predict" not in html
         assert "prediction" not in html.split("</script>", 1)[1]
 
     def test_nothing_before_the_first_epoch(
@@ -506,7 +508,7 @@ class TestStages:
         study = make_study(sqlite_database, arms=CURVE_GP)
         found, html, _ = report(study, tmp_path)
         assert found == []
-        assert "model expect" not in html
+        assert "model predict" not in html
 
     def test_one_run_at_its_first_rung(
         self, sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, tmp_path: Path
@@ -523,7 +525,7 @@ class TestStages:
         (prediction,), html, _ = report(study, tmp_path)
         assert (prediction.trials, prediction.recommended, prediction.possible) == (1, False, 0)
         assert prediction.forecasts == prediction.coverage == ()
-        assert "what it expects most of" in html
+        assert "with the lowest predicted error" in html
         assert 'id="figure-maps-0-0"' in html
         assert 'id="figure-forecasts' not in html
         assert 'id="figure-coverage' not in html
