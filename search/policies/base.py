@@ -13,15 +13,16 @@ from optuna.trial import FrozenTrial
 
 @dataclass(frozen=True)
 class History:
-    """All that has happened in one group, as stored.
+    """All that has happened in one search (one arm in one repeat), as stored.
 
     Attributes:
-        study: the stored Optuna study; only its pruner may write to it (its own rung marks).
+        study: the stored Optuna study. Policies only read it, but for Optuna's pruners, which mark
+            in it the rungs that a trial has passed.
         trials: every trial, by number; a RUNNING one has the values reported so far, keyed by
             epoch (1-based).
         paused: numbers of RUNNING trials that no worker owns and that may be resumed.
         horizon: epochs of a full run.
-        remaining: epochs of the budget that are neither spent nor reserved.
+        remaining: epochs of the budget that are neither spent nor reserved for running trials.
     """
 
     study: optuna.Study
@@ -36,7 +37,7 @@ class NewTrial:
     """Start a trial with these parameters and train it until this epoch.
 
     Attributes:
-        note: user attributes of the trial, plain JSON values.
+        note: user attributes for the trial, plain JSON values.
     """
 
     params: Mapping[str, Any]
@@ -56,7 +57,7 @@ Job = NewTrial | ResumeTrial
 
 
 class Decision(Enum):
-    """What becomes of a run after an epoch."""
+    """What happens to a run after an epoch."""
 
     CONTINUE = "continue"
     PAUSE = "pause"
@@ -64,10 +65,10 @@ class Decision(Enum):
 
 
 class Policy(Protocol):
-    """Answers from the history and its own seed alone: after a crash, any worker gets the same.
+    """What an arm trains next, and which of its runs it stops.
 
-    A Job that costs more than ``history.remaining`` is not started, so a policy need not think
-    of one when the budget cannot pay for it.
+    Answers depend on the history and on the policy's own seed alone, so that any worker gets the
+    same ones, after a crash too. A Job that costs more than ``history.remaining`` is not started.
 
     Attributes:
         stops: False if ``after`` answers CONTINUE to everything, and need not be asked.
@@ -77,7 +78,7 @@ class Policy(Protocol):
     def stops(self) -> bool: ...
 
     def next(self, history: History) -> Job | None:
-        """What to train next; None for nothing, as long as the history stays as it is."""
+        """What to train next; None if there is nothing to train until the history changes."""
 
     def after(self, history: History, trial: FrozenTrial) -> Decision:
-        """What becomes of a run whose latest epoch is its last intermediate value."""
+        """What happens to a run after the epoch of its last intermediate value."""

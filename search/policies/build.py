@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tuneoff.search.policies.arm import Arm, Params
 from tuneoff.search.policies.base import Policy
-from tuneoff.search.policies.fixed import FixedConfigurations, without_note
+from tuneoff.search.policies.fixed import FixedConfigurations
 from tuneoff.search.policies.pruning import Pruning
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.registry import SAMPLERS
+from tuneoff.search.spec.sections import without_note
 from tuneoff.search.spec.space import SearchSpace
 
 

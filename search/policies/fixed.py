@@ -10,9 +10,8 @@ from optuna.trial import FrozenTrial
 
 from tuneoff.search.policies.base import Decision, History, NewTrial
 from tuneoff.search.policies.pruning import Pruning
+from tuneoff.search.spec.sections import CONFIG_NOTE, without_note
 from tuneoff.search.store.attributes import LISTED, NOTE
-
-WRITTEN = "note"  # a key beside a configuration's parameters: what somebody wrote about it
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class FixedConfigurations:
         started = {trial.user_attrs.get(LISTED) for trial in history.trials}
         for i, config in enumerate(self.configs):
             if i not in started:
-                note = {NOTE: config[WRITTEN]} if WRITTEN in config else {}
+                note = {NOTE: config[CONFIG_NOTE]} if CONFIG_NOTE in config else {}
                 return NewTrial(without_note(config), history.horizon, {LISTED: i, **note})
         return None
 
@@ -46,8 +45,3 @@ class FixedConfigurations:
     def after(self, history: History, trial: FrozenTrial) -> Decision:
         """As the pruner says."""
         return self.pruning.after(history, trial)
-
-
-def without_note(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a configuration alone."""
-    return {name: value for name, value in config.items() if name != WRITTEN}

@@ -61,10 +61,10 @@ class Sampled:
     """One of Optuna's samplers.
 
     Attributes:
-        sampler: makes a fresh one from a seed and ``startup``; all that it knows of earlier trials
-            must come from the study that it is asked about.
-        seed: entropy of this repeat; arms of one repeat share it, so that their start-up points
-            are the same ones.
+        sampler: makes a new one from a seed and ``startup``; what it knows of earlier trials must
+            come from the study alone, not from what it has been asked before.
+        seed: entropy of this repeat; arms of one repeat share it, so that they have the same
+            start-up points.
         startup: random trials before a sampler with a model asks it.
     """
 
@@ -77,13 +77,13 @@ class Sampled:
     def next(self, history: History) -> NewTrial | None:
         """What the sampler proposes after this history.
 
-        A copy of the study in memory is asked, so that proposing writes nothing: a worker that
-        dies here leaves no half-made trial. The copy has the study's name and its trial numbers,
-        on which Hyperband's brackets depend.
+        The sampler is asked through a copy of the study in memory, so that a proposal writes
+        nothing, and a worker that dies meanwhile leaves no incomplete trial. The copy has the
+        study's name and its trial numbers, on which Hyperband's brackets depend.
         """
         if history.remaining < history.horizon:
             return None
-        # A sampler made anew for each trial must not draw the same numbers each time.
+        # The sampler is a new one for each trial, and must not draw the same numbers every time.
         entropy = np.random.SeedSequence([*self.seed, len(history.trials)])
         sampler = self.sampler(int(entropy.generate_state(1)[0]), self.startup)
         copy = optuna.create_study(
@@ -92,7 +92,7 @@ class Sampled:
             sampler=sampler,
             pruner=self.pruning.build(),
         )
-        if not isinstance(sampler, RandomSampler):  # which looks at nothing
+        if not isinstance(sampler, RandomSampler):  # which does not look at earlier trials
             copy.add_trials(history.trials)
         trial = copy.ask(dict(self.space.distributions))
         return NewTrial(dict(trial.params), history.horizon)

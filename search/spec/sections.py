@@ -23,6 +23,9 @@ from tuneoff.trainer.recipe import COMBINATIONS, DataSource, HyperParams, Recipe
 
 Choice = str | int | float | bool
 
+HYPERPARAMS = tuple(field.name for field in dataclass_fields(HyperParams))
+
+CONFIG_NOTE = "note"  # a key beside a configuration's parameters: what somebody wrote about it
 OLD_KEYS = {"believe": "prior_from"}  # of [arms.NAME]: names that are still read, and today's
 
 
@@ -58,27 +61,33 @@ def _recipe_fields(optional: bool) -> dict[str, Any]:
     Args:
         optional: every field is None unless given; otherwise it has the Recipe's default.
     """
-    hints = get_type_hints(Recipe)
-    default = Recipe()
+    fields = _fields_of(Recipe())
+    del fields["data"]
+    return {name: (kind | None, None) for name, (kind, _) in fields.items()} if optional else fields
+
+
+def _fields_of(default: Recipe | HyperParams) -> dict[str, Any]:
+    """The fields of a dataclass in pydantic's form, with the values that they have here."""
+    hints = get_type_hints(type(default))
     return {
-        field.name: (hints[field.name] | None, None)
-        if optional
-        else (hints[field.name], Field(default_factory=partial(getattr, default, field.name)))
-        for field in dataclass_fields(Recipe)
-        if field.name != "data"
+        field.name: (
+            hints[field.name],
+            Field(default_factory=partial(getattr, default, field.name)),
+        )
+        for field in dataclass_fields(default)
     }
 
 
-_RecipeSection: Any = create_model("_RecipeSection", __base__=Section, **_recipe_fields(False))
-_ChangesSection: Any = create_model("_ChangesSection", __base__=Section, **_recipe_fields(True))
+_TrialSection: Any = create_model(
+    "_TrialSection", __base__=Section, **_recipe_fields(optional=False), **_fields_of(HyperParams())
+)
+_ChangesSection: Any = create_model(
+    "_ChangesSection", __base__=Section, **_recipe_fields(optional=True)
+)
 
 
-class TrialSpec(_RecipeSection):  # type: ignore[misc]
-    """[trial]: the short run. Fields of ``Recipe``, and fixed HyperParams."""
-
-    lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+class TrialSpec(_TrialSection):  # type: ignore[misc]
+    """[trial]: the short run. Fields of ``Recipe``, and of ``HyperParams`` where not searched."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -88,11 +97,11 @@ class TrialSpec(_RecipeSection):  # type: ignore[misc]
 
     def recipe_fields(self) -> dict[str, Any]:
         """What belongs to the Recipe."""
-        return dict(self.model_dump(exclude={"lr", "momentum", "weight_decay"}))
+        return dict(self.model_dump(exclude=set(HYPERPARAMS)))
 
     def hyperparams(self) -> HyperParams:
-        """What holds where it is not searched."""
-        return HyperParams(self.lr, self.momentum, self.weight_decay)
+        """The optimiser's numbers where they are not searched."""
+        return HyperParams(**self.model_dump(include=set(HYPERPARAMS)))
 
 
 class ParamSpec(Section):
@@ -210,6 +219,11 @@ class ArmSpec(Section):
                 "take them out, or change the sampler"
             )
         return self
+
+
+def without_note(config: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The parameters of a hand-tuned configuration alone."""
+    return {name: value for name, value in config.items() if name != CONFIG_NOTE}
 
 
 class PromoteSpec(_ChangesSection):  # type: ignore[misc]

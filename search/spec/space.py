@@ -1,7 +1,7 @@
 """The search space: Optuna distributions, unit-cube points, and what a parameter's name means.
 
-The only module that knows parameter names: "lr", "momentum" and "weight_decay" are HyperParams,
-every other name is a field of the Recipe, or "layer_decay.PREFIX", one of its factors.
+A name is a field of HyperParams ("lr", "momentum", "weight_decay"), a field of the Recipe, or
+"layer_decay.PREFIX", one factor of the Recipe's field of that name.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from optuna.distributions import (
 )
 
 from tuneoff.search.spec.file import StudySpec
-from tuneoff.search.spec.sections import ParamSpec
+from tuneoff.search.spec.sections import HYPERPARAMS, ParamSpec, without_note
 from tuneoff.trainer.recipe import LAYER_DECAY, HyperParams, Recipe
 
 Floats = NDArray[np.float64]
 
-HYPERPARAMS = tuple(f.name for f in fields(HyperParams))
 _INTEGERS = tuple(f.name for f in fields(Recipe) if f.type == "int")
 CHECKED = ("model", "weights", "head", "memory_efficient", "crop_padding", "start_size")
-FIXED = ("data", "epochs")  # the split is part of fairness, epochs are the currency
+# Not to be searched: arms are compared on the same images, and their budgets count epochs.
+FIXED = ("data", "epochs")
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,8 @@ class SearchSpace:
         space._check_together(spec)
         for arm, settings in spec.arms.items():
             for i, config in enumerate(settings.configs or ()):
-                params = {k: v for k, v in config.items() if k != "note"}
                 try:
-                    space.check(params)
+                    space.check(without_note(config))
                 except ValueError as error:
                     raise ValueError(f"arms.{arm}.configs.{i}: {error}") from None
         return space

@@ -12,6 +12,7 @@ from tuneoff.search.launch.base import Workers
 from tuneoff.search.policies.base import Policy
 from tuneoff.search.policies.build import build_policy
 from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.spec.registry import PRUNERS, SAMPLERS
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.testing import (
     LauncherConformance,
@@ -72,15 +73,9 @@ class TestOptunasBoto3Store(StoreConformance):
 
 
 ARMS: dict[str, dict[str, Any]] = {
-    "curve-gp": {"sampler": "curve-gp", "startup": 3},
-    "gp": {"sampler": "gp", "startup": 3},
-    "tpe": {"sampler": "tpe", "startup": 3},
-    "random": {"sampler": "random"},
-    "quasi-random": {"sampler": "quasi-random"},
-    "grid": {"sampler": "grid", "points": 3},
     "hand": {"configs": [{"lr": 0.01, "momentum": 0.9}, {"lr": 0.1, "momentum": 0.8, "note": "x"}]},
-    "median": {"sampler": "random", "pruner": "median", "startup": 2},
-    "halving": {"sampler": "random", "pruner": "successive-halving"},
+    **{sampler: {"sampler": sampler, "startup": 3} for sampler in SAMPLERS},
+    **{pruner: {"sampler": "random", "pruner": pruner, "startup": 2} for pruner in PRUNERS},
 }
 
 

@@ -35,7 +35,7 @@ class Encoding:
 
     @property
     def parameter(self) -> Ints:
-        """(D,), which parameter a column belongs to."""
+        """(D,), the index of the parameter that a column belongs to."""
         widths = [
             len(d.choices) if isinstance(d, CategoricalDistribution) else 1
             for d in self.distributions.values()
@@ -43,7 +43,7 @@ class Encoding:
         return np.repeat(np.arange(len(widths)), widths)
 
     def columns(self, params: Mapping[str, Any]) -> Floats:
-        """(D,), where these parameters lie.
+        """(D,), the columns of one configuration.
 
         Raises:
             ValueError: a parameter is missing or is not one of the choices.
@@ -52,7 +52,7 @@ class Encoding:
         return row
 
     def rows(self, configurations: Sequence[Mapping[str, Any]]) -> Floats:
-        """(n, D), as ``columns`` of each."""
+        """(n, D), the columns of n configurations (ValueError as ``columns``)."""
         columns = []
         for name, distribution in self.distributions.items():
             try:
@@ -72,13 +72,13 @@ class Encoding:
         return np.hstack(columns)
 
     def params(self, point: Floats) -> dict[str, Any]:
-        """The parameters at a point of the P-dimensional unit cube; 0 <= point[i] <= 1."""
+        """The parameters at a point (P,) of the unit cube; what lies outside is moved inside."""
         inside = np.clip(point, 0.0, 1.0)
         pairs = zip(self.distributions.items(), inside, strict=True)
         return {name: value_at(distribution, float(u)) for (name, distribution), u in pairs}
 
     def snap(self, points: Floats) -> Floats:
-        """(m, P) points of the unit cube to (m, D) columns of the parameters there."""
+        """The columns (m, D) of the parameters at points (m, P) of the unit cube."""
         columns = []
         for u, distribution in zip(points.T, self.distributions.values(), strict=True):
             if isinstance(distribution, CategoricalDistribution):
@@ -92,7 +92,7 @@ class Encoding:
         return np.hstack(columns)
 
     def point(self, columns: Floats) -> Floats:
-        """(D,) columns back to a (P,) point of the unit cube."""
+        """The point (P,) of the unit cube with these columns (D,)."""
         parts = []
         for i, distribution in enumerate(self.distributions.values()):
             own = columns[self.parameter == i]

@@ -77,8 +77,8 @@ def curves(
 ) -> list[Curve]:
     """Every trial's curve, in an order that does not depend on that of the trials.
 
-    A trial that is COMPLETE before the horizon has its value there, as if it had come so far: a run
-    that diverged is told like this. See ``arranged`` for errors that are not finite.
+    A trial that is COMPLETE without a value at the horizon diverged; its curve has the trial's
+    value there. See ``arranged`` for errors that are not finite.
 
     Args:
         horizon: epochs of a full run; later ones are left out.

@@ -74,7 +74,7 @@ class CurveGP:
     ends, pauses every run that would show the opposite, and never finds out. So once as many
     epochs are spent as ``full_after`` full runs have, a share ``full_share`` of all further ones
     goes to configurations that are chosen with the uncertainty that full runs alone leave, as if
-    short runs had told nothing; these are trained to the end without a pause.
+    no short run had been observed; these are trained to the end without a pause.
 
     Attributes:
         startup: configurations before the model is asked.

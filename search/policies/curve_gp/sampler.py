@@ -27,7 +27,8 @@ from tuneoff.search.spec.space import Floats, value_at
 
 log = logging.getLogger(__name__)
 
-ASKING = 8  # trials that others may be asking for at the same time; more were left by dead workers
+# At most so many other trials are taken to wait for their parameters: the workers of more are dead.
+ASKING = 8
 CONDITIONAL = "optuna.samplers.TPESampler(multivariate=True, group=True)"
 
 
@@ -108,9 +109,10 @@ class CurveGPSampler(BaseSampler):
         self._seed = np.random.SeedSequence().generate_state(1)[0].item() if seed is None else seed
 
     def reseed_rng(self) -> None:
-        """Nothing to do: randomness comes from trial numbers, which copies do not share.
+        """Nothing to do, as randomness comes from the seed and the trials' numbers.
 
-        So a study with ``n_jobs`` > 1 stays on one Sobol sequence, with and without a seed.
+        Optuna calls this for the copies that work on a study with ``n_jobs`` > 1. They stay on one
+        Sobol sequence, with and without a seed.
         """
 
     def infer_relative_search_space(
@@ -166,8 +168,8 @@ class CurveGPSampler(BaseSampler):
         if space and not param_distribution.single():
             _check_same({**space, param_name: param_distribution}, trial.number, space)
         dimension = len(_searched(trial.distributions))
-        # The dimensions of a sequence are scrambled independently anyway, and how many there are
-        # is not known yet.
+        # Each dimension comes from a sequence of its own, as nobody knows yet how many there will
+        # be. Those of one sequence are scrambled independently of each other anyway.
         point = sobol_point((self._seed, dimension), dimension + 1, trial.number)
         return value_at(param_distribution, float(point[dimension]))
 
@@ -241,7 +243,7 @@ def _run(trial: FrozenTrial, epochs: _Epochs, sign: float) -> Run:
 
 
 def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
-    # Hyperband hands a study whose own get_trials keeps to one bracket.
+    # Hyperband passes a study whose own get_trials has the trials of one bracket only.
     trials = Study.get_trials(study, deepcopy=False)
     return [other for other in trials if other.number != trial.number]
 
@@ -249,7 +251,7 @@ def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
 def _comparable(
     trials: Collection[FrozenTrial], space: Mapping[str, BaseDistribution]
 ) -> list[FrozenTrial]:
-    """Trials that have begun, with a value in each of the space's ranges."""
+    """Trials that have begun and have each parameter of the space, with the same range."""
     return [
         trial
         for trial in trials
@@ -277,7 +279,7 @@ def _searched(distributions: Mapping[str, BaseDistribution]) -> dict[str, BaseDi
 
 
 def _space(trials: Collection[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """The searched parameters, in the order of their names; empty before a trial has ended.
+    """The parameters that are searched, by name; empty before a trial has ended.
 
     Raises:
         ValueError: trials differ.
@@ -285,7 +287,7 @@ def _space(trials: Collection[FrozenTrial]) -> dict[str, BaseDistribution]:
     first: FrozenTrial | None = None
     space: dict[str, BaseDistribution] = {}
     for trial in trials:
-        # Others may have ended before they had asked for all parameters.
+        # Any other trial may have ended before it had asked for all of its parameters.
         asked = trial.state == TrialState.PRUNED and trial.intermediate_values
         if trial.state != TrialState.COMPLETE and not asked:
             continue

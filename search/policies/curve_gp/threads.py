@@ -9,19 +9,19 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-# The number of threads is the process's: of two that limit it at once, the second to leave would
-# restore the first one's limit.
+# BLAS has one number of threads for the whole process. If two Python threads limited it at once,
+# the second one to leave its block would restore the limit that the first had set.
 _limiting = threading.RLock()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """BLAS on one thread within, as before outside; one thread of Python at a time."""
+    """Keep BLAS to one thread inside the block, in which one Python thread at a time can be."""
     with _limiting, _controller().limit(limits=1, user_api="blas"):
         yield
 
 
 @cache
 def _controller() -> ThreadpoolController:
-    # To look for the libraries takes longer than a suggestion.
+    # Kept, as looking for the libraries takes longer than a suggestion.
     return ThreadpoolController()

@@ -16,6 +16,7 @@ from scipy.stats import qmc
 from tuneoff.search.policies.base import Decision, History, NewTrial
 from tuneoff.search.policies.build import build_policy, queue_policy
 from tuneoff.search.spec.file import StudySpec
+from tuneoff.search.spec.registry import SAMPLERS
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.search.store.attributes import LISTED, NOTE
 
@@ -79,17 +80,15 @@ def params_of(study: optuna.Study) -> list[dict[str, Any]]:
     return [trial.params for trial in study.trials]
 
 
-SAMPLED = ("curve-gp", "gp", "tpe", "random", "quasi-random", "grid")
-
-
-@pytest.mark.parametrize("sampler", SAMPLED)
+@pytest.mark.parametrize("sampler", SAMPLERS.names)
 @pytest.mark.parametrize("done", [0, 4])
 def test_the_same_history_gives_the_same_job(spec_values: Any, sampler: str, done: int) -> None:
     arm = {"sampler": sampler, "startup": 3, "min_epochs": 2}
     study = run(policy_of(spec_values, arm), done)
     first = policy_of(spec_values, arm).next(history_of(study))
     assert first is not None
-    assert first.until_epoch == (2 if sampler == "curve-gp" else EPOCHS)
+    pauses = SAMPLERS.entry(sampler).stops_runs
+    assert first.until_epoch == (2 if pauses else EPOCHS)
     # Another worker has other objects, and asks again.
     other = policy_of(spec_values, arm)
     copied = replace(history_of(study), trials=tuple(copy.deepcopy(t) for t in study.get_trials()))
@@ -99,7 +98,7 @@ def test_the_same_history_gives_the_same_job(spec_values: Any, sampler: str, don
     assert len(study.trials) == done
 
 
-@pytest.mark.parametrize("sampler", SAMPLED)
+@pytest.mark.parametrize("sampler", SAMPLERS.names)
 def test_proposals_lie_in_the_space_and_differ(spec_values: Any, sampler: str) -> None:
     spec = spec_of(spec_values, {"arm": {"sampler": sampler, "startup": 3}})
     space = SearchSpace.of(spec)
@@ -108,7 +107,7 @@ def test_proposals_lie_in_the_space_and_differ(spec_values: Any, sampler: str) -
     assert len({str(params) for params in found}) == 5
 
 
-@pytest.mark.parametrize("sampler", SAMPLED)
+@pytest.mark.parametrize("sampler", SAMPLERS.names)
 def test_repeats_differ(spec_values: Any, sampler: str) -> None:
     arm = {"sampler": sampler}
     runs = [params_of(run(policy_of(spec_values, arm, repeat), 3)) for repeat in range(3)]

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,13 +22,13 @@ STUDIES = Path(__file__).parents[3] / "studies" / "README.md"
     [(registry, name) for registry in (SAMPLERS, PRUNERS) for name in registry],
     ids=lambda value: value if isinstance(value, str) else value.kind,
 )
-def test_every_name_has_a_builder_and_a_line(registry: Registry, name: str) -> None:
+def test_every_name_has_a_builder_and_a_line(registry: Registry[Any], name: str) -> None:
     assert callable(registry.load(name))
     assert re.fullmatch(r"\S.{10,}[^.\s]", registry.about(name))
 
 
 @pytest.mark.parametrize("registry", [SAMPLERS, PRUNERS], ids=lambda registry: registry.kind)
-def test_the_table_of_studies_has_the_names_of_the_registry(registry: Registry) -> None:
+def test_the_table_of_studies_has_the_names_of_the_registry(registry: Registry[Any]) -> None:
     """`| NAME | what it is |` for each, in their order."""
     text = STUDIES.read_text(encoding="utf-8")
     table = re.search(rf"^\| `{registry.kind}` \|.*\n\|[- |]+\n((?:\|.*\n)+)", text, re.MULTILINE)
