@@ -25,7 +25,7 @@ class Pictures:
 
     Attributes:
         train: for each class, the bytes of its training images.
-        about: where they are from, in words.
+        about: where they come from, in words.
     """
 
     train: dict[str, list[bytes]]
@@ -33,10 +33,11 @@ class Pictures:
 
 
 def pictures(path: Path | None, per_class: int) -> Pictures:
-    """So many training images of each class; made up where there is no data set.
+    """Some training images of each class; made-up ones if there is no data set.
 
     Args:
-        path: Tiny ImageNet as a zip file or a folder; None for the shared one, if it is there.
+        path: Tiny ImageNet as a zip file or a folder; None for ``SHARED`` if that is there.
+        per_class: images of each class at most.
 
     Raises:
         DataError: the path is not Tiny ImageNet.
@@ -57,12 +58,15 @@ def _read(files: Files, per_class: int) -> dict[str, list[bytes]]:
             if len(images) < per_class:
                 images.append(files.read(name))
     if len(found) < 2:
-        raise DataError(f"{files.where} has no train/CLASS/images/*.JPEG: give Tiny ImageNet")
+        raise DataError(
+            f"{files.where} has no train/CLASS/images/*.JPEG for two classes or more; give Tiny "
+            "ImageNet's zip file or folder"
+        )
     return found
 
 
 def made_up(classes: int, per_class: int, side: int = SIDE) -> Pictures:
-    """Random images with the smoothness, and so the size in bytes, of photographs."""
+    """Random images, about as smooth as photographs, so that their files have the same size."""
     rng = np.random.default_rng(0)
     found = {}
     for number in range(classes):
@@ -79,7 +83,7 @@ def made_up(classes: int, per_class: int, side: int = SIDE) -> Pictures:
 
 
 def write_folder(root: Path, images: Pictures) -> DataSource:
-    """The images in the official layout, of training images alone."""
+    """Writes images as a folder in the official layout, with training images only."""
     (root / "train").mkdir(parents=True)
     (root / "wnids.txt").write_text("\n".join(images.train), encoding="utf-8")
     for name, encoded in images.train.items():
@@ -91,7 +95,7 @@ def write_folder(root: Path, images: Pictures) -> DataSource:
 
 
 def repeated(images: Pictures, count: int) -> Pictures:
-    """So many images, at least one of each class: these ones over and over."""
+    """These images again and again, until there are ``count`` or more, of all classes equally."""
     each = -(-count // len(images.train))
     found = {
         name: list(itertools.islice(itertools.cycle(encoded), each))
@@ -101,7 +105,7 @@ def repeated(images: Pictures, count: int) -> Pictures:
 
 
 def write_zip(path: Path, images: Pictures) -> DataSource:
-    """The same as ``write_folder``, as a zip file."""
+    """Writes images as a zip file, without compression, in the layout of ``write_folder``."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("tiny/wnids.txt", "\n".join(images.train))
         for name, encoded in images.train.items():

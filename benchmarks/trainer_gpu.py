@@ -1,6 +1,6 @@
 """The trainer's benchmark on a GPU: single trials against the usual trainer, and many on one card.
 
-Everything here runs on the CPU too, with ``STAND_IN``, so that it is known to run.
+``STAND_IN`` is a tiny plan for the CPU, with which this can be tested without a GPU.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
 from tuneoff.trainer.torch_trainer import TorchTrainer
 
 VALIDATION = 0.05
-PATIENCE = 600.0  # seconds for all processes to come to their first step
-RISES = 1.05  # a throughput that grows by less has stopped rising
+PATIENCE = 600.0  # seconds in which all processes must reach their measured steps, and end
+RISES = 1.05  # throughput that grows by a smaller factor counts as no longer rising
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Setup:
 
     Attributes:
         size: side in pixels to which images are scaled.
-        wanted: how many times the usual trainer's rate.
-        above: images a second to be passed.
-        stock: also compare with PyTorch's own loop on images that are there already.
+        wanted: the ratio to the usual trainer's rate that is to be reached; None for none.
+        above: images a second that are to be exceeded; None for none.
+        stock: whether to compare with a plain PyTorch loop too, whose images need no loading.
     """
 
     model: str
@@ -66,27 +66,27 @@ class Plan:
     """What is measured.
 
     Attributes:
-        warm, steps: optimiser steps before measuring, and measured.
-        workers: of the usual trainer's loaders.
-        matrix: side of the matrices whose product gives the card's peak.
-        shared: what K trials at once train.
-        trials: K.
+        warmup, steps: optimiser steps before the measured ones, and measured.
+        workers: processes of the usual trainer's loaders.
+        matrix: side of the matrices whose product gives the card's peak rate.
+        concurrent: what each of K trials trains that run at the same time.
+        trials: the values of K.
     """
 
     device: str
     setups: tuple[Setup, ...]
-    warm: int
+    warmup: int
     steps: int
     workers: int
     matrix: int
-    shared: Setup
+    concurrent: Setup
     trials: tuple[int, ...]
 
     @property
     def images(self) -> int:
-        """Enough for an epoch of the largest batches."""
-        largest = max(setup.batch_size for setup in (*self.setups, self.shared))
-        return int((self.warm + self.steps + 1) * largest / (1 - VALIDATION)) + 100
+        """Number of images that suffices for an epoch of the largest batches."""
+        largest = max(setup.batch_size for setup in (*self.setups, self.concurrent))
+        return int((self.warmup + self.steps + 1) * largest / (1 - VALIDATION)) + 100
 
     @property
     def measurable(self) -> bool:
@@ -102,37 +102,38 @@ CARD = Plan(
         Setup("densenet121", 224, 24, wanted=2),
         Setup("resnet152", 224, 24, wanted=2),
     ),
-    warm=20,
+    warmup=20,
     steps=60,
     workers=min(16, os.cpu_count() or 1),
     matrix=8192,
-    shared=_RESNET18,
+    concurrent=_RESNET18,
     trials=(1, 2, 4, 8),
 )
 STAND_IN = Plan(
     device="cpu",
     setups=(Setup("resnet18", 32, 8, above=1, stock=True), Setup("proxy", 32, 8, wanted=0.01)),
-    warm=1,
+    warmup=1,
     steps=2,
     workers=1,
     matrix=128,
-    shared=Setup("proxy", 32, 8),
+    concurrent=Setup("proxy", 32, 8),
     trials=(1, 2),
 )
 
 
 def gpu_rows(plan: Plan, images: Pictures, folder: Path) -> Iterator[Row]:
-    """All rows of this part; without a GPU, that they are not measured.
+    """All rows of this part; if there is no GPU, they say that they are not measured.
 
     Args:
-        images: at least two classes; used over and over.
-        folder: for what is written.
+        plan: what is measured.
+        images: at least two classes of them; repeated as often as needed.
+        folder: where the benchmark writes.
     """
     if not plan.measurable:
         for setup in plan.setups:
             yield not_measured(setup.what, _wanted(setup))
-        yield not_measured("GPU: from ask to the first step, warm worker", "< 1 s")
-        yield not_measured(f"GPU: {_joined(plan.trials)} trials of {plan.shared.model} at once")
+        yield not_measured(f"GPU: {trainer_latency.WAIT}", "< 1 s")
+        yield not_measured(f"GPU: {_joined(plan.trials)} trials of {plan.concurrent.model} at once")
         return
     source = replace(
         write_folder(folder / "gpu", repeated(images, plan.images)), validation=VALIDATION
@@ -143,14 +144,14 @@ def gpu_rows(plan: Plan, images: Pictures, folder: Path) -> Iterator[Row]:
         yield from guarded(setup.what, lambda s=setup: setup_rows(plan, s, source, folder, peak))
     small = write_folder(folder / "gpu-small", images)
     yield from guarded(
-        "GPU: from ask to the first step, warm worker",
-        lambda: iter([trainer_latency.row(small, plan.shared.model, plan.device, folder, 1.0)]),
+        f"GPU: {trainer_latency.WAIT}",
+        lambda: iter([trainer_latency.row(small, plan.concurrent.model, plan.device, folder, 1.0)]),
     )
     yield from guarded("GPU: trials at once", lambda: together_rows(plan, source, folder))
 
 
 def guarded(what: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
-    """The rows; if they fail, a row that says so, for the others must not be lost with them."""
+    """The rows; if they fail, a row that says so, so that the others are not lost with them."""
     try:
         yield from rows()
     except (TrainerError, RuntimeError, OSError) as error:
@@ -160,7 +161,7 @@ def guarded(what: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
 def setup_rows(
     plan: Plan, setup: Setup, source: DataSource, folder: Path, peak: float
 ) -> Iterator[Row]:
-    """One model: ours, the usual trainer, and if asked for PyTorch's own loop, in turns."""
+    """One model, in turns: our trainer, the usual one and, if asked for, a plain PyTorch loop."""
     classes = len((Path(source.path or "") / "wnids.txt").read_text(encoding="utf-8").split())
     measured: dict[str, list[float]] = {"ours": [], "usual": [], "stock": []}
     for _ in range(2):
@@ -169,8 +170,8 @@ def setup_rows(
         if setup.stock:
             measured["stock"].append(stock_rate(plan, setup, classes))
     ours, usual = max(measured["ours"]), max(measured["usual"])
-    share = ours * flops_per_image(setup, classes) / peak
-    rate = f"{ours:,.0f}/s, {share:.0%} of the matrix peak"
+    of_peak = ours * flops_per_image(setup, classes) / peak
+    rate = f"{ours:,.0f}/s, {of_peak:.0%} of the matrix peak"
     met = None
     if setup.above is not None:
         met = ours > setup.above
@@ -179,7 +180,7 @@ def setup_rows(
     yield Row(setup.what, rate, f"{usual:,.0f}/s", ours / usual, _wanted(setup), met)
     if setup.stock:
         stock = max(measured["stock"])
-        what = f"{setup.what}, against PyTorch's bf16 loop on one resident batch"
+        what = f"{setup.what}, against a plain bf16 loop on one resident batch"
         yield Row(what, rate, f"{stock:,.0f}/s", ours / stock)
 
 
@@ -191,14 +192,17 @@ def _wanted(setup: Setup) -> str:
 
 @dataclass
 class Steps:
-    """A tick that times an epoch's steps from number ``warm`` on, and then asks to stop.
+    """A tick that times the steps after the first ``warmup`` ones, and then asks to stop.
 
     Attributes:
-        meet: called when the measurement may begin, to wait for others.
-        marks: its start and its end, seconds of the monotonic clock.
+        warmup: number of steps before the measured ones.
+        steps: number of measured steps.
+        meet: called right before the measured steps, to wait for other processes.
+        marks: when the measured steps began and ended, seconds of the monotonic clock.
+        count: number of steps so far.
     """
 
-    warm: int
+    warmup: int
     steps: int
     meet: Callable[[], object] = lambda: None
     marks: list[float] = field(default_factory=list)
@@ -206,14 +210,14 @@ class Steps:
 
     def __call__(self) -> bool:
         self.count += 1
-        if self.count == self.warm:
+        if self.count == self.warmup:
             synchronize()
             self.meet()
             self.marks.append(time.monotonic())
-        elif self.count == self.warm + self.steps:
+        elif self.count == self.warmup + self.steps:
             synchronize()
             self.marks.append(time.monotonic())
-        return self.count >= self.warm + self.steps
+        return self.count >= self.warmup + self.steps
 
     @property
     def seconds(self) -> float:
@@ -221,14 +225,14 @@ class Steps:
 
 
 def synchronize() -> None:
-    """Waits until the GPU, if there is one, has done what it was given."""
+    """Waits until the GPU, if there is one, has done all its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def our_rate(plan: Plan, setup: Setup, source: DataSource, folder: Path) -> float:
-    """Images a second."""
-    steps = Steps(plan.warm, plan.steps)
+    """Images a second of our trainer."""
+    steps = Steps(plan.warmup, plan.steps)
     train_ours(plan.device, setup, source, folder, steps)
     return plan.steps * setup.batch_size / steps.seconds
 
@@ -236,7 +240,7 @@ def our_rate(plan: Plan, setup: Setup, source: DataSource, folder: Path) -> floa
 def train_ours(
     device: str, setup: Setup, source: DataSource, folder: Path, steps: Steps, seed: int = 0
 ) -> None:
-    """Our trainer, until the steps are measured."""
+    """Trains with our trainer until ``steps`` has measured."""
     recipe = Recipe(
         data=replace(source, image_size=setup.size),
         model=setup.model,
@@ -267,23 +271,23 @@ def usual_rate(plan: Plan, setup: Setup, source: DataSource, folder: Path, class
         device=plan.device,
     )
     usual.model.train()
-    steps = Steps(plan.warm, plan.steps)
-    for images, labels in itertools.islice(train, plan.warm + plan.steps):
+    steps = Steps(plan.warmup, plan.steps)
+    for images, labels in itertools.islice(train, plan.warmup + plan.steps):
         usual.step(images, labels)
         steps()
     return plan.steps * setup.batch_size / steps.seconds
 
 
 def stock_rate(plan: Plan, setup: Setup, classes: int) -> float:
-    """Images a second of PyTorch's own loop: no input at all, bf16, channels_last, eager."""
+    """Images a second of a plain PyTorch loop on one batch: no input, bf16, channels_last."""
     model = models.build(Recipe(model=setup.model), classes, seed=0).to(plan.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images = torch.randn(setup.batch_size, 3, setup.size, setup.size, device=plan.device)
     images = images.to(memory_format=torch.channels_last)
     labels = torch.randint(classes, (setup.batch_size,), device=plan.device)
-    steps = Steps(plan.warm, plan.steps)
-    for _ in range(plan.warm + plan.steps):
+    steps = Steps(plan.warmup, plan.steps)
+    for _ in range(plan.warmup + plan.steps):
         with torch.autocast(torch.device(plan.device).type, torch.bfloat16):
             loss = nn.functional.cross_entropy(model(images), labels)
         optimizer.zero_grad()
@@ -294,7 +298,7 @@ def stock_rate(plan: Plan, setup: Setup, classes: int) -> float:
 
 
 def matrix_peak(device: str, side: int, repeats: int = 20) -> float:
-    """FLOP a second of the product of two square bf16 matrices, at best."""
+    """The highest rate of ``repeats`` products of two square bf16 matrices, FLOP a second."""
     a = torch.randn(side, side, device=device).bfloat16()
     best = 0.0
     for _ in range(repeats):
@@ -308,7 +312,7 @@ def matrix_peak(device: str, side: int, repeats: int = 20) -> float:
 
 
 def flops_per_image(setup: Setup, classes: int) -> float:
-    """Of one training step; a multiplication and an addition are two."""
+    """FLOP of one training step, divided by its images; a multiply-add counts as two."""
     with torch.device("meta"):
         model = models.build(Recipe(model=setup.model), classes, seed=0)
         images = torch.empty(2, 3, setup.size, setup.size)
@@ -318,14 +322,14 @@ def flops_per_image(setup: Setup, classes: int) -> float:
 
 
 def together_rows(plan: Plan, source: DataSource, folder: Path) -> Iterator[Row]:
-    """K trials at once, each a process, without NVIDIA's MPS and with it where it is there."""
+    """K trials at once, a process each, without NVIDIA's MPS and, if it is installed, with it."""
     with multi_process_service(plan.device) as there:
         under = [False, True] if there else [False]
         for mps in under:
             rates = []
             for k in plan.trials:
                 rates.append(together(plan, k, mps, source, folder))
-                what = f"GPU: {k} x {plan.shared.model} at {plan.shared.size} px at once"
+                what = f"GPU: {k} x {plan.concurrent.model} at {plan.concurrent.size} px at once"
                 how = "MPS" if mps else "time slices"
                 usual = "" if k == plan.trials[0] else f"{rates[0]:,.0f}/s ({plan.trials[0]} alone)"
                 ratio = rates[-1] / rates[0] if usual else None
@@ -338,7 +342,7 @@ def together_rows(plan: Plan, source: DataSource, folder: Path) -> Iterator[Row]
 
 
 def stops_rising(trials: tuple[int, ...], rates: list[float]) -> str:
-    """The number of trials after which more of them gain nothing."""
+    """The smallest number of trials at once that more of them do not improve on."""
     for k, now, after in zip(trials, rates, rates[1:], strict=False):
         if after < RISES * now:
             return f"K = {k}"
@@ -346,7 +350,7 @@ def stops_rising(trials: tuple[int, ...], rates: list[float]) -> str:
 
 
 def together(plan: Plan, k: int, mps: bool, source: DataSource, folder: Path) -> float:
-    """Images a second of K processes together."""
+    """Images a second of K processes, summed up."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(k), context.Queue()
     processes = [
@@ -359,7 +363,9 @@ def together(plan: Plan, k: int, mps: bool, source: DataSource, folder: Path) ->
         try:
             found = [results.get(timeout=PATIENCE) for _ in processes]
         except queue.Empty as error:
-            raise RuntimeError(f"a process of {k} gave no answer") from error
+            raise RuntimeError(
+                f"one of {k} processes gave no answer in {PATIENCE:.0f} s"
+            ) from error
         for process in processes:
             process.join()
     finally:
@@ -370,7 +376,7 @@ def together(plan: Plan, k: int, mps: bool, source: DataSource, folder: Path) ->
     if problems := [problem for problem, _, _ in found if problem]:
         raise RuntimeError(problems[0])
     wall = max(end for _, _, end in found) - min(start for _, start, _ in found)
-    return k * plan.steps * plan.shared.batch_size / wall
+    return k * plan.steps * plan.concurrent.batch_size / wall
 
 
 def _trial(
@@ -379,8 +385,8 @@ def _trial(
     if not mps:
         os.environ.pop("CUDA_MPS_PIPE_DIRECTORY", None)
     try:
-        steps = Steps(plan.warm, plan.steps, meet=lambda: barrier.wait(PATIENCE))
-        train_ours(plan.device, plan.shared, source, folder, steps, seed)
+        steps = Steps(plan.warmup, plan.steps, meet=lambda: barrier.wait(PATIENCE))
+        train_ours(plan.device, plan.concurrent, source, folder, steps, seed)
         results.put(("", *steps.marks))
     except Exception as error:
         barrier.abort()
@@ -389,7 +395,7 @@ def _trial(
 
 @contextmanager
 def multi_process_service(device: str) -> Iterator[bool]:
-    """NVIDIA's MPS in a folder of our own while it lasts; False where it is not installed."""
+    """NVIDIA's MPS, in a folder of its own, within the block; yields False if not installed."""
     control = shutil.which("nvidia-cuda-mps-control")
     if control is None or not device.startswith("cuda"):
         yield False

@@ -1,4 +1,4 @@
-"""From asking for a trial to its first training step, on a worker that has trained before."""
+"""How long a worker that has trained before takes from asking for a trial to its first step."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
 from tuneoff.trainer.torch_trainer import TorchTrainer
 
 TRIALS, EPOCHS = 5, 1
+WAIT = "from ask to the first step, worker that has trained before"
 
 
 @dataclass
 class Timeline:
-    """One trial, in seconds of the monotonic clock.
+    """When things happened in one trial, in seconds of the monotonic clock.
 
     Attributes:
-        asked: the worker began to look for a trial.
-        ticks: a batch, or one of validation, was done.
+        asked: the worker began to look for the trial.
+        ticks: a batch of training or of validation had ended.
     """
 
     asked: float
@@ -41,10 +42,10 @@ class Timeline:
 
 
 class Recorder(TorchTrainer):
-    """The trainer itself, and when the worker and it did what.
+    """The trainer, which notes when the worker asked and when each batch ended.
 
     Attributes:
-        trials: in the order of their training.
+        trials: in the order in which they were trained.
     """
 
     def __init__(self, device: str, cache: Path) -> None:
@@ -52,14 +53,15 @@ class Recorder(TorchTrainer):
         self.trials: list[Timeline] = []
         self._asked = 0.0
 
-    def asks(self) -> bool:
-        """The worker's wish to know whether to stop, which it has before it looks for a trial."""
+    def stop(self) -> bool:
+        """The worker's ``stop``, which it calls right before it looks for a trial: never."""
         self._asked = time.monotonic()
         return False
 
     def train(
         self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
     ) -> Generator[EpochRecord, None, None]:
+        """As ``TorchTrainer.train``, with a note of each batch."""
         timeline = Timeline(self._asked)
         self.trials.append(timeline)
 
@@ -75,7 +77,7 @@ class Recorder(TorchTrainer):
 def timelines(
     source: DataSource, model: str, device: str, batch_size: int, folder: Path
 ) -> list[Timeline]:
-    """Trials of random search on SQLite by the worker's own loop, in one process."""
+    """The trials of a random search on SQLite, by the worker's own loop in this process."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     values: dict[str, Any] = {
         "name": "latency",
@@ -97,30 +99,35 @@ def timelines(
         database = open_database(f"sqlite:///{made}/tuneoff.db", create=True)
         task = recorder.check(Recipe(source, model))
         study = create_study(database, spec, task, Path(made))
-        work(study, study.arms, recorder, Worker.here(device), recorder.asks)
+        work(study, study.arms, recorder, Worker.here(device), recorder.stop)
         database.close()
     return recorder.trials
 
 
 def row(source: DataSource, model: str, device: str, folder: Path, wanted: float) -> Row:
-    """Median over all trials but the first, up to the start of the first step on the CPU; up to its
-    end on a GPU, where a step is short and may have to be compiled."""
+    """The wait of all trials but the worker's first, as a median.
+
+    On the CPU it lasts until the first step begins. On a GPU it lasts until that step ends, since
+    the step is short and may have to be compiled first.
+    """
     cpu = device == "cpu"
     trials = timelines(source, model, device, 64 if cpu else 128, folder)
     waits = [wait(trial, whole=not cpu) for trial in trials]
-    warm = median(waits[1:])
-    kind = "CPU" if cpu else "GPU"
+    later = median(waits[1:])
     return Row(
-        f"{kind}: from ask to the first step, {model}, warm worker",
-        f"{warm:.3f} s (its first trial: {waits[0]:.3f} s)",
+        f"{'CPU' if cpu else 'GPU'}: {WAIT}, {model}",
+        f"{later:.3f} s (its first trial: {waits[0]:.3f} s)",
         wanted=f"< {wanted:g} s",
-        met=warm < wanted,
+        met=later < wanted,
     )
 
 
 def wait(trial: Timeline, whole: bool) -> float:
-    """Seconds from asking to the end of the first step if ``whole``, or else to its start."""
+    """Seconds from asking to the end of the first step if ``whole``, else to its start.
+
+    Its start is not seen: a step's usual duration is taken off its end.
+    """
     steps = [after - before for before, after in itertools.pairwise(trial.ticks)]
-    # Steps take longer than batches of validation, of which there are fewer, and than saving.
+    # Validation and saving are among the intervals, but are too few to move the median.
     step = 0.0 if whole else median(steps)
     return trial.ticks[0] - trial.asked - step

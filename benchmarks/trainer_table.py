@@ -1,4 +1,4 @@
-"""The table of the trainer's benchmark: its rows, how it looks, and where it is kept."""
+"""The table of the trainer's benchmark: how rows are measured, shown and written to a file."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class Row:
     """One line of the table.
 
     Attributes:
-        ours, usual: with their units.
-        ratio: how many times better ours is; None where there is nothing to compare.
-        wanted: what the ratio is to reach, in words.
-        met: None where nothing is wanted, or nothing was measured.
+        what: what was measured.
+        ours, usual: results of our trainer and of the usual one, with their units.
+        ratio: how many times better ours is; None if there is nothing to compare.
+        wanted: what is to be reached, in words.
+        met: whether it was reached; None if nothing is wanted or nothing was measured.
     """
 
     what: str
@@ -52,7 +53,7 @@ def not_measured(what: str, wanted: str = "") -> Row:
 
 @dataclass(frozen=True)
 class Rates:
-    """Images per second of one side in each round, by CPU time and by wall time."""
+    """Images a second of one side in each round, by CPU time and by wall time."""
 
     cpu: Sequence[float]
     wall: Sequence[float]
@@ -64,11 +65,12 @@ class Rates:
 def take_turns(
     sides: Mapping[str, Callable[[], int]], rounds: int, clock: Callable[[], None] = lambda: None
 ) -> dict[str, Rates]:
-    """Runs the sides in turns, so that a noisy machine is as noisy for each.
+    """Runs the sides in turns, so that other jobs on the machine disturb all of them alike.
 
     Args:
-        sides: each works once and returns how many images that were; their first turn is for
-            warming up and not counted.
+        sides: functions that return the number of images that they worked on. The first turn of
+            each is a warm-up and does not count.
+        rounds: turns that count.
         clock: called before each reading of the clocks, to wait for a device.
     """
     cpu: dict[str, list[float]] = {name: [] for name in sides}
@@ -87,7 +89,7 @@ def take_turns(
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process and of those of its children that have ended."""
+    """CPU time of this process and of all its children that have ended."""
     used = [getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
@@ -105,7 +107,7 @@ def compare(what: str, found: Mapping[str, Rates], wanted: float, by: str = "cpu
 
 
 def machine(device: str) -> str:
-    """This machine in a line."""
+    """One line that describes this machine."""
     able = torch.cpu.get_capabilities()
     name = str(able.get("cpu_name") or platform.machine())
     if Path("/proc/cpuinfo").exists():
@@ -141,7 +143,7 @@ def markdown(rows: Sequence[Row], notes: Sequence[str], command: str) -> str:
 
 
 def keep(path: Path, section: str) -> None:
-    """Adds a section to the file of results, before the older ones."""
+    """Adds a section to a file of results, before the older sections."""
     text = path.read_text(encoding="utf-8") if path.exists() else "# Measurements\n\n"
     head, mark, older = text.partition("\n## ")
     rest = f"\n{mark.lstrip()}{older}" if mark else ""

@@ -1,4 +1,4 @@
-"""The usual trainer, as most tutorials have it: ImageFolder, DataLoader, transforms, fp32."""
+"""The trainer to compare with, as most tutorials write it: ImageFolder, DataLoader, fp32."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def loaders(
     root: Path, size: int | None, batch_size: int, validation: int, workers: int, pin: bool = False
 ) -> tuple[DataLoader, DataLoader]:
-    """Of training and of validation images, from a folder of a folder for each class.
+    """Loaders of training and of validation images.
 
     Args:
+        root: a folder with a folder of images for each class.
         size: side in pixels to which images are scaled; None for their own.
-        validation: how many images are kept for it.
-        workers: processes that load, besides this one.
-        pin: into page-locked memory, for a GPU.
+        batch_size: images in a batch.
+        validation: number of images that are kept for validation.
+        workers: processes that load; 0 for this one alone.
+        pin: whether batches are put into page-locked memory, for a GPU.
     """
     resize = [transforms.Resize((size, size))] if size else []
     finish = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
@@ -52,7 +54,7 @@ def loaders(
 
 
 class Usual:
-    """A model in training on a device."""
+    """A model that is trained on a device: SGD and cross entropy, no schedule."""
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class Usual:
         self.checkpoint = checkpoint
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> float:
-        """One step; the loss of its batch."""
+        """One optimiser step; returns the loss of its batch."""
         images = images.to(self.device, non_blocking=True)
         labels = labels.to(self.device, non_blocking=True)
         loss = nn.functional.cross_entropy(self.model(images), labels)
@@ -83,7 +85,7 @@ class Usual:
         return loss.item()
 
     def epoch(self) -> int:
-        """One epoch, its top-1 error on validation, and a checkpoint; returns images trained."""
+        """One epoch with its validation and a checkpoint; returns the images trained on."""
         self.model.train()
         trained = 0
         for images, labels in self.train:
@@ -101,7 +103,11 @@ class Usual:
 
 
 def pack(path: Path, out: Path) -> int:
-    """A zip file's images, decoded into one array on disk by Pillow in a loop."""
+    """Decodes a zip file's images by Pillow, in a loop, into one array on disk.
+
+    Returns:
+        Number of images.
+    """
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".JPEG")]
         arrays = []

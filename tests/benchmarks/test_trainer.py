@@ -20,16 +20,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def speed(script_folder: Path) -> Any:
-    return importlib.import_module("trainer_speed")
+def cpu(script_folder: Path) -> Any:
+    return importlib.import_module("trainer_cpu")
 
 
 @pytest.fixture
-def bench(speed: Any, tmp_path: Path) -> Any:
+def bench(cpu: Any, tmp_path: Path) -> Any:
     """Both sides of the benchmark on a few made-up images."""
     images = importlib.import_module("trainer_data").made_up(2, 20, side=32)
-    size = speed.Size(per_class=20, packed=50, rounds=1, passes=1)
-    return speed.Bench.of(tmp_path, images, size)
+    size = cpu.Size(per_class=20, packed=50, rounds=1, passes=1)
+    return cpu.Bench.of(tmp_path, images, size)
 
 
 def run(*arguments: str | Path, data: Path) -> subprocess.CompletedProcess[str]:
@@ -91,28 +91,28 @@ def test_without_a_gpu_it_says_so(small_zip: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_both_sides_train_on_the_same_number_of_images(speed: Any, bench: Any) -> None:
+def test_both_sides_train_on_the_same_number_of_images(cpu: Any, bench: Any) -> None:
     assert bench.sizes["train"] + bench.sizes["validation"] == 40
-    assert speed.our_input(bench)() == speed.usual_input(bench)() == bench.sizes["train"]
-    with speed.sides(bench, "proxy", 32, 8) as both:
+    assert cpu.our_input(bench)() == cpu.usual_input(bench)() == bench.sizes["train"]
+    with cpu.sides(bench, "proxy", 32, 8) as both:
         assert {name: side() for name, side in both.items()} == {"ours": 36, "usual": 36}
-    rows = list(speed.epoch_row(bench, "a row", "proxy", 32, 8, wanted=2.0))
+    rows = list(cpu.epoch_row(bench, "a row", "proxy", 32, 8, wanted=2.0))
     assert [row.what for row in rows] == ["a row"]
     assert rows[0].ratio > 0
     assert rows[0].met == (rows[0].ratio >= 2.0)
 
 
-def test_input_is_the_same_pixels(speed: Any, bench: Any) -> None:
+def test_input_is_the_same_pixels(cpu: Any, bench: Any) -> None:
     usual = torch.cat([images for images, _ in bench.loaders(None, 8)[1]])
-    packed = speed.load(bench.source, bench.folder / "cache")
-    ours = speed.batches.normalise(torch.from_numpy(packed.images), None)
+    packed = cpu.load(bench.source, bench.folder / "cache")
+    ours = cpu.batches.normalise(torch.from_numpy(packed.images), None)
     # The usual side keeps some of the images for validation, in an order of its own.
     for image in usual:
         assert min(float((image - other).abs().max()) for other in ours) < 1e-5
 
 
 def test_packing(
-    speed: Any, bench: Any, script_folder: Path, monkeypatch: pytest.MonkeyPatch
+    cpu: Any, bench: Any, script_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = importlib.import_module("trainer_data")
     images = data.made_up(2, 5, side=64)
@@ -124,8 +124,8 @@ def test_packing(
         rates = importlib.import_module("trainer_table").Rates([1.0], [1.0])
         return dict.fromkeys(found, rates)
 
-    monkeypatch.setattr(speed, "take_turns", lambda sides, rounds: checked(sides, bench.folder))
-    rows = list(speed.packing_row(bench, images))
+    monkeypatch.setattr(cpu, "take_turns", lambda sides, rounds: checked(sides, bench.folder))
+    rows = list(cpu.packing_row(bench, images))
     assert rows[0].what == "CPU: packing 50 images of a zip, by wall time"
     assert len(rows) == 2
 
@@ -162,10 +162,3 @@ def test_what_is_no_tiny_imagenet_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "has no train/CLASS/images/*.JPEG" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_scripts_beside_it_find_the_package(script_folder: Path) -> None:
-    code = "import trainer.contract, trainer; print(trainer.__file__)"
-    command = [sys.executable, "-c", f"import sys; sys.path[0] = {str(script_folder)!r}; {code}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT.parent)
-    assert Path(done.stdout.strip()).parent.name == "trainer"

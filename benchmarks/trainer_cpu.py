@@ -1,13 +1,11 @@
-"""How fast training is, against the usual trainer (``trainer_usual``) in the same run.
+"""The trainer's benchmark on a CPU: input, whole epochs, packing, and the wait for a first step.
 
-Both sides take turns on the same images, with one thread each, and the ratio is the median over
-the rounds of the ratio within a round. CPU time decides where one thread works: it says more than
-wall time on a machine that others use.
+Both sides take turns on the same images, with one thread each. They are compared by CPU time where
+a single thread works: other jobs on the machine disturb it less than wall time.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -15,45 +13,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import click
 import torch
 import trainer_latency
-from rich.console import Console
-from trainer_data import Pictures, pictures, repeated, write_folder, write_zip
-from trainer_gpu import CARD, STAND_IN, gpu_rows
-from trainer_table import (
-    Rates,
-    Row,
-    compare,
-    keep,
-    machine,
-    markdown,
-    show,
-    take_turns,
-    times,
-)
+from trainer_data import SIDE, Pictures, repeated, write_folder, write_zip
+from trainer_table import Rates, Row, compare, take_turns, times
 from trainer_usual import Usual, loaders, pack
 
 from tuneoff.trainer import seeding
 from tuneoff.trainer.contract import RunSeed
 from tuneoff.trainer.data import batches, splits
 from tuneoff.trainer.data.load import load
-from tuneoff.trainer.errors import TrainerError
 from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
 from tuneoff.trainer.torch_trainer import TorchTrainer
-
-RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done.
+    """How much is measured.
 
     Attributes:
         per_class: images of each class.
         packed: images in the zip file that is packed.
         rounds: turns of each side.
-        passes: of our input pipeline over the images in a turn; it is that much faster.
+        passes: epochs that our input pipeline makes in a turn, for one would be too short to time.
     """
 
     per_class: int
@@ -67,13 +49,14 @@ QUICK, FULL = Size(per_class=40, packed=4000, rounds=3), Size(150, 23_500, round
 
 @dataclass(frozen=True)
 class Bench:
-    """The images, as both sides want them.
+    """The images, in the form that each side needs.
 
     Attributes:
-        folder: for what is written; of this benchmark alone.
+        folder: where the benchmark writes; nothing else is in it.
         source: Tiny ImageNet's layout in a folder.
-        classes: how many there are.
-        sizes: images in "train" and "validation".
+        classes: their number.
+        sizes: number of images in "train" and "validation".
+        size: how much is measured.
     """
 
     folder: Path
@@ -89,13 +72,13 @@ class Bench:
         return cls(folder, source, len(task.classes), task.sizes, size)
 
     def loaders(self, size: int | None, batch_size: int, workers: int = 0) -> tuple:
-        """The usual trainer's loaders of training and of validation images."""
+        """The usual trainer's loaders of training and of validation images, see ``loaders``."""
         root = Path(self.source.path or "") / "train"
         return loaders(root, size, batch_size, self.sizes["validation"], workers)
 
 
 def input_rows(bench: Bench) -> Iterator[Row]:
-    """An epoch of batches that nobody trains on: with one thread, and against two workers."""
+    """Epochs of batches without any training: with one thread each, and against two workers."""
     ours = our_input(bench)
     found = take_turns({"ours": ours, "usual": usual_input(bench)}, bench.size.rounds)
     yield compare("CPU: input pipeline at 64 px, one thread", found, wanted=15)
@@ -104,7 +87,7 @@ def input_rows(bench: Bench) -> Iterator[Row]:
 
 
 def our_input(bench: Bench) -> Callable[[], int]:
-    """Makes some epochs of our batches when called; returns how many images that were."""
+    """A function that makes some epochs of our batches and returns the number of images."""
     found = load(bench.source, bench.folder / "cache")
     train = splits.split(found, bench.source)["train"]
     data = batches.resident(found, None, torch.device("cpu"))
@@ -122,7 +105,7 @@ def our_input(bench: Bench) -> Callable[[], int]:
 
 
 def usual_input(bench: Bench, workers: int = 0) -> Callable[[], int]:
-    """Makes an epoch of the usual batches when called."""
+    """A function that makes an epoch of the usual batches and returns the number of images."""
     train, _ = bench.loaders(None, 128, workers)
     return lambda: sum(len(labels) for _, labels in train)
 
@@ -130,7 +113,15 @@ def usual_input(bench: Bench, workers: int = 0) -> Callable[[], int]:
 def epoch_row(
     bench: Bench, what: str, model: str, size: int | None, batch_size: int, wanted: float
 ) -> Iterator[Row]:
-    """Whole epochs: training, validation and the checkpoint; one thread, nobody else loads."""
+    """Whole epochs: training, validation and the checkpoint, all in one thread.
+
+    Args:
+        what: names the row.
+        model: a name of a recipe's.
+        size: side in pixels to which images are scaled; None for their own.
+        batch_size: images in a step.
+        wanted: the ratio to be reached.
+    """
     with sides(bench, model, size, batch_size) as both:
         found = take_turns(both, bench.size.rounds)
     yield compare(what, found, wanted)
@@ -140,7 +131,7 @@ def epoch_row(
 def sides(
     bench: Bench, model: str, size: int | None, batch_size: int, workers: int = 0
 ) -> Iterator[dict[str, Callable[[], int]]]:
-    """Both trainers in mid-run; to call one is to train an epoch."""
+    """Both trainers with a run begun; each call trains an epoch and returns its images."""
     recipe = Recipe(
         data=replace(bench.source, image_size=size),
         model=model,
@@ -169,23 +160,23 @@ def sides(
 
 
 def two_workers_row(bench: Bench) -> Iterator[Row]:
-    """As the usual trainer is used: two processes load while one thread trains."""
+    """An epoch as the usual trainer is used: two processes load while one thread trains."""
     with sides(bench, "resnet18", None, 128, workers=2) as both:
         found = take_turns(both, 1)
     yield wall_row("CPU: ResNet18 epoch, by wall time, usual with 2 workers", found)
 
 
 def wall_row(what: str, found: Mapping[str, Rates]) -> Row:
-    """A row for the record, of wall time."""
+    """A row that compares wall time, with no ratio that is wanted."""
     ours, usual = found["ours"].wall, found["usual"].wall
     return Row(what, f"{median(ours):,.0f}/s", f"{median(usual):,.0f}/s", times(ours, usual))
 
 
 def packing_row(bench: Bench, images: Pictures) -> Iterator[Row]:
-    """From a zip file to one array on disk; ours with its digest, and read back to check it."""
+    """From a zip file to one array on disk; ours includes its digest and hashes of all images."""
     path = bench.folder / "packed.zip"
     source = write_zip(path, repeated(images, bench.size.packed))
-    array = bench.size.packed * 64 * 64 * 3
+    array = bench.size.packed * SIDE * SIDE * 3  # bytes
 
     def ours() -> int:
         with tempfile.TemporaryDirectory(dir=bench.folder) as cache:
@@ -206,7 +197,7 @@ def packing_row(bench: Bench, images: Pictures) -> Iterator[Row]:
 
 
 def cpu_rows(bench: Bench, images: Pictures) -> Iterator[Row]:
-    """Everything that needs no GPU."""
+    """All rows that need no GPU."""
     yield from input_rows(bench)
     what = "CPU: ResNet18 epoch at 64 px, batch 128, one thread"
     yield from epoch_row(bench, what, "resnet18", None, 128, wanted=1.8)
@@ -217,59 +208,3 @@ def cpu_rows(bench: Bench, images: Pictures) -> Iterator[Row]:
         yield from epoch_row(bench, what, "proxy", 32, batch_size, wanted=2)
     for model in ("proxy", "resnet18"):
         yield trainer_latency.row(bench.source, model, "cpu", bench.folder, wanted=0.2)
-
-
-@click.command()
-@click.option("--quick", is_flag=True, help="Fewer images and rounds: less than 3 minutes.")
-@click.option(
-    "--data",
-    type=click.Path(exists=True, path_type=Path),
-    help="Tiny ImageNet, a zip file or a folder.  [default: the shared one, or made-up images]",
-)
-@click.option("--device", default="cuda", show_default=True, help="Of the GPU part.")
-@click.option("--part", type=click.Choice(["all", "cpu", "gpu"]), default="all", show_default=True)
-@click.option("--stand-in", is_flag=True, help="The GPU part on the CPU, tiny: does it run?")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=RESULTS,
-    help="The file to which the table is added.  [default: benchmarks/RESULTS.md]",
-)
-def command(
-    quick: bool, data: Path | None, device: str, part: str, stand_in: bool, results: Path
-) -> None:
-    """How fast training is, against the usual trainer, as one table.
-
-    \b
-    Example:
-      python benchmarks/trainer.py --quick
-    """
-    torch.set_num_threads(1)
-    console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
-    size = QUICK if quick else FULL
-    if not device.startswith("cuda"):
-        raise click.BadParameter("the GPU part needs a GPU; --stand-in runs it on the CPU, tiny")
-    notes = [f"Machine: {machine(device)}.", "Rates are images a second; medians of turns."]
-    rows: list[Row] = []
-    try:
-        images = pictures(data, size.per_class)
-        notes.append(f"Images: {images.about}.")
-        with tempfile.TemporaryDirectory(prefix="tuneoff-speed-") as folder:
-            bench = Bench.of(Path(folder), images, size)
-            found: list[Iterator[Row]] = []
-            if part != "gpu":
-                found.append(cpu_rows(bench, images))
-            if part != "cpu":
-                plan = STAND_IN if stand_in else replace(CARD, device=device)
-                found.append(gpu_rows(plan, images, Path(folder)))
-            for row in (row for rows_ in found for row in rows_):
-                console.print(" | ".join(row.cells))
-                rows.append(row)
-    except TrainerError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    show(console, rows, notes)
-    # Where files lie on this machine is nobody's business.
-    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    written = " ".join(["python benchmarks/trainer.py", *words])
-    keep(results, markdown(rows, notes, written))
