@@ -96,7 +96,7 @@ def history(count: int, epochs: int, seed: int) -> list[FrozenTrial]:
         trial = create_trial(
             params=params,
             distributions=SPACE,
-            user_attrs={CHOSEN_BY: FULL_RUNS_ONLY} if i % 3 == 0 else {},
+            user_attrs=CHOSEN_BY.entry(FULL_RUNS_ONLY) if i % 3 == 0 else {},
             intermediate_values=dict(enumerate(curve(u, epochs, rng), 1)),
             value=0.0,
         )

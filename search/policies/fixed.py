@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from tuneoff.search.policies.base import Decision, History, NewTrial
 from tuneoff.search.policies.pruning import Pruning
 from tuneoff.search.spec.sections import CONFIG_NOTE, without_note
-from tuneoff.search.store.attributes import LISTED, NOTE
+from tuneoff.search.store.attributes import FIXED_INDEX, NOTE
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class FixedConfigurations:
 
         A trial that somebody entered by hand takes the place of none of them.
         """
-        started = {trial.user_attrs.get(LISTED) for trial in history.trials}
+        started = {FIXED_INDEX.get(trial) for trial in history.trials}
         for i, config in enumerate(self.configs):
             if i not in started:
-                note = {NOTE: config[CONFIG_NOTE]} if CONFIG_NOTE in config else {}
-                return NewTrial(without_note(config), history.horizon, {LISTED: i, **note})
+                note = NOTE.entry(config[CONFIG_NOTE]) if CONFIG_NOTE in config else {}
+                note |= FIXED_INDEX.entry(i)
+                return NewTrial(without_note(config), history.horizon, note)
         return None
 
     @property

@@ -124,18 +124,18 @@ def _exported(
         "mean_validation_error": mean_error(done),
         "seeds": len(done),
     }
-    if TEST_ERROR in first.user_attrs:
-        expected["test_error"] = first.user_attrs[TEST_ERROR]
+    if (test_error := TEST_ERROR.get(first)) is not None:
+        expected["test_error"] = test_error
     return Exported(
         rank=rank,
         source=source,
         params=dict(params),
         hyperparams=run.params,
         # A run that diverged was not scored, and has neither.
-        recipe=Recipe.from_dict(first.user_attrs.get(RECIPE, run.recipe.to_dict())),
+        recipe=Recipe.from_dict(RECIPE.get(first) or run.recipe.to_dict()),
         seed=run.seed,
         expected=expected,
-        environment=first.user_attrs.get(ENVIRONMENT, {}),
+        environment=ENVIRONMENT.get(first) or {},
     )
 
 

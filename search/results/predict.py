@@ -37,7 +37,7 @@ def predict_images(study: Study, trainer: Trainer, images: Path) -> Predicted:
         StudyError: there is no ensemble yet, or a member's scores are not to be had.
         DataError: there are no images, or one cannot be decoded.
     """
-    stored = study.optuna_study(study.ensemble).user_attrs.get(ENSEMBLE)
+    stored = ENSEMBLE.get(study.optuna_study(study.ensemble))
     if stored is None:
         raise StudyError(f"study {study.name} has no ensemble yet; run `tuneoff promote` first")
     members = [t for t in study.trials(study.ensemble) if t.state == TrialState.COMPLETE]
@@ -48,7 +48,7 @@ def predict_images(study: Study, trainer: Trainer, images: Path) -> Predicted:
         outputs.append(trainer.predict(recipe, folder, images))
         validation.append(read_scores(study, trial, "validation"))
     unlabelled = [Scores(o.logits, np.zeros(len(o.names), np.int64)) for o in outputs]
-    scores, _ = trainer.combine(stored["how"], validation, unlabelled)
+    scores, _ = trainer.combine(stored.how, validation, unlabelled)
     return Predicted(outputs[0].names, outputs[0].classes, np.exp(scores.logits.astype(np.float64)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
@@ -40,7 +41,7 @@ def confirmed(study: Study) -> list[Confirmed]:
             dict(found.params),
             found.source,
             tuple(float(t.value) for t in done if t.value is not None),
-            tuple(t.user_attrs[TEST_ERROR] for t in done if TEST_ERROR in t.user_attrs),
+            tuple(TEST_ERROR.of(t) for t in done if TEST_ERROR.is_set(t)),
         )
         for found, done in confirmed_runs(study)
     ]
@@ -99,7 +100,7 @@ def state_of(trial: FrozenTrial, now: SearchState) -> str:
     """A trial's state as people read it."""
     if any(trial.number == paused.number for paused in now.paused):
         return "paused"
-    if trial.state == TrialState.COMPLETE and DIVERGED in trial.user_attrs:
+    if trial.state == TrialState.COMPLETE and DIVERGED.is_set(trial):
         return "diverged"
     return "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
 
@@ -127,7 +128,7 @@ def _steps(study: Study, now: SearchState, rows: list[Attempt]) -> tuple[Step, .
         trial = now.trials[attempt.trial]
         reached = attempt.from_epoch + attempt.epochs
         known = {e: v for e, v in trial.intermediate_values.items() if e <= reached}
-        if DIVERGED in trial.user_attrs and attempt is now.attempts[attempt.trial][-1]:
+        if DIVERGED.is_set(trial) and attempt is now.attempts[attempt.trial][-1]:
             chance = study.task.chance_error
             steps.append(Step(total, trial.number, reached, chance, full=False, diverged=True))
         elif known:
@@ -150,13 +151,13 @@ def _recommendation(
         params=dict(trial.params),
         validation_error=error_of(trial),
         full_validation_error=run.value if run is not None and done else None,
-        test_error=run.user_attrs.get(TEST_ERROR) if run is not None and done else None,
+        test_error=TEST_ERROR.get(run) if run is not None and done else None,
     )
 
 
 def _ensemble(study: Study) -> Ensemble | None:
-    stored = study.optuna_study(study.ensemble).user_attrs.get(ENSEMBLE)
+    stored = ENSEMBLE.get(study.optuna_study(study.ensemble))
     if stored is None:
         return None
-    members = tuple(Member(**member) for member in stored["members"])
-    return Ensemble(stored["how"], members, stored["test_error"])
+    members = tuple(Member(**asdict(member)) for member in stored.members)
+    return Ensemble(stored.how, members, stored.test_error)

@@ -87,10 +87,10 @@ def read_status(study: Study) -> Status:
         busy=busy,
         seconds_left=left * seconds / trained / len(busy) if trained and busy else None,
         failures=tuple(
-            f"{search.name}#{trial.number}: {trial.user_attrs[FAILURE]}"
+            f"{search.name}#{trial.number}: {FAILURE.of(trial)}"
             for search, now in pairs
             for trial in now.trials
-            if FAILURE in trial.user_attrs
+            if FAILURE.is_set(trial)
         ),
     )
 

@@ -49,7 +49,7 @@ def recommend(trials: tuple[FrozenTrial, ...]) -> FrozenTrial | None:
 
 def _rank(trial: FrozenTrial) -> tuple[int, int, float, int]:
     """Less is better."""
-    if DIVERGED in trial.user_attrs:
+    if DIVERGED.is_set(trial):
         return 2, 0, 0.0, trial.number
     if trial.state == TrialState.COMPLETE:
         return 0, 0, error_of(trial), trial.number
@@ -81,10 +81,7 @@ def ranking(study: Study) -> list[Found]:
 
 def full_runs(study: Study) -> dict[tuple[str, int], FrozenTrial]:
     """Trials of full training by (key of the parameters, replica)."""
-    return {
-        (key_of(trial.params), trial.user_attrs[REPLICA]): trial
-        for trial in study.trials(study.full)
-    }
+    return {(key_of(trial.params), REPLICA.of(trial)): trial for trial in study.trials(study.full)}
 
 
 def confirmed_runs(study: Study) -> list[tuple[Found, list[FrozenTrial]]]:

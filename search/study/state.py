@@ -155,7 +155,7 @@ def fail(study: Study, search: Search, trial: FrozenTrial, reason: str) -> None:
     """Tell a trial FAIL, with the reason where people look for it."""
     trial_id = study.trial_id(search, trial.number)
     if not study.database.optuna.get_trial(trial_id).state.is_finished():
-        study.database.optuna.set_trial_user_attr(trial_id, FAILURE, reason)
+        study.database.optuna.set_trial_user_attr(trial_id, *FAILURE.item(reason))
         tell(study, search, trial, TrialState.FAIL)
 
 
@@ -171,7 +171,7 @@ def new_trial(study: Study, state: TrialState, job: NewTrial) -> FrozenTrial:
         params=study.space.check(job.params),
         distributions=dict(study.space.distributions),
         user_attrs=dict(job.note),
-        system_attrs={UNTIL: job.until_epoch} if state == TrialState.RUNNING else {},
+        system_attrs=UNTIL.entry(job.until_epoch) if state == TrialState.RUNNING else {},
         intermediate_values={},
     )
 

@@ -22,7 +22,7 @@ from tuneoff.search.policies.build import build_policy, queue_policy
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.search.store.artifacts import Artifacts, open_artifacts
-from tuneoff.search.store.attributes import CHANGES, SEED
+from tuneoff.search.store.attributes import RECIPE_CHANGES, SEED
 from tuneoff.search.store.database import Database
 from tuneoff.search.study import table
 from tuneoff.trainer.contract import RunSeed, Task
@@ -173,9 +173,9 @@ class Study:
         """What training this trial takes."""
         recipe, params = self.space.apply(self.spec.recipe(), trial.params)
         # What [promote] or a member states for itself beats a searched value.
-        recipe = recipe.override(trial.user_attrs.get(CHANGES, {}))
-        if SEED in trial.user_attrs:
-            return Run(recipe, params, RunSeed(*trial.user_attrs[SEED]))
+        recipe = recipe.override(RECIPE_CHANGES.get(trial) or {})
+        if (seed := SEED.get(trial)) is not None:
+            return Run(recipe, params, RunSeed(*seed))
         return Run(recipe, params, RunSeed(self.spec.seed, trial.number, search.repeat))
 
     @cached_property

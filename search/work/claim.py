@@ -152,7 +152,7 @@ def _take_over(
     if last is not None:
         return _insert(study, search, trial, now, worker, last.until_epoch)
     # Its maker died before the first attempt.
-    until = trial.system_attrs.get(UNTIL) or study.run_of(search, trial).recipe.epochs
+    until = UNTIL.get(trial) or study.run_of(search, trial).recipe.epochs
     return _insert(study, search, trial, now, worker, until)
 
 

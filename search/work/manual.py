@@ -55,9 +55,9 @@ def enqueue_by_hand(
                 f"{search.name}: its budget is spent or promised "
                 f"({free} epochs are free, a trial takes {study.spec.trial.epochs})"
             )
-    about = {ENTERED: datetime.now(UTC).isoformat(timespec="seconds")}
+    about = ENTERED.entry(datetime.now(UTC).isoformat(timespec="seconds"))
     if note:
-        about[NOTE] = note
+        about |= NOTE.entry(note)
     labels = []
     for search in searches:
         job = NewTrial(params, study.spec.trial.epochs, about)

@@ -13,9 +13,25 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tuneoff.search.policies.base import NewTrial
-from tuneoff.search.store.attributes import CHANGES, ENSEMBLE, MEMBER, REPLICA, SEED, TEST_ERROR
+from tuneoff.search.store.attributes import (
+    ENSEMBLE,
+    MEMBER,
+    RECIPE_CHANGES,
+    REPLICA,
+    SEED,
+    TEST_ERROR,
+    StoredEnsemble,
+    StoredMember,
+)
 from tuneoff.search.study.checkpoints import read_scores
-from tuneoff.search.study.selection import confirmed_runs, full_runs, key_of, ranking, recommend
+from tuneoff.search.study.selection import (
+    confirmed_runs,
+    error_of,
+    full_runs,
+    key_of,
+    ranking,
+    recommend,
+)
 from tuneoff.search.study.state import new_trial
 from tuneoff.search.study.study import FULL_RUN, MEMBER_RUN, Search, Study
 from tuneoff.trainer.contract import Trainer
@@ -43,7 +59,7 @@ def is_promoted(study: Study) -> bool:
     return (
         not _missing_full(study)
         and not _missing_members(study)
-        and (not _is_combinable(study) or ENSEMBLE in study.optuna_study(study.ensemble).user_attrs)
+        and (not _is_combinable(study) or ENSEMBLE.is_set(study.optuna_study(study.ensemble)))
     )
 
 
@@ -59,9 +75,9 @@ def enqueue_full(study: Study) -> int:
     for (_, replica), params in missing.items():
         assert study.spec.promote is not None
         note = {
-            REPLICA: replica,
-            SEED: [study.spec.seed, FULL_RUN, replica],
-            CHANGES: study.spec.promote.changes(),
+            **REPLICA.entry(replica),
+            **SEED.entry((study.spec.seed, FULL_RUN, replica)),
+            **RECIPE_CHANGES.entry(study.spec.promote.changes()),
         }
         _enqueue(study, study.full, params, note)
     return len(missing)
@@ -99,7 +115,11 @@ def enqueue_members(study: Study) -> int:
     for i in missing:
         assert best is not None
         changes = study.spec.member_changes()[i]
-        note = {MEMBER: i, SEED: [study.spec.seed, MEMBER_RUN + i, 0], CHANGES: changes}
+        note = {
+            **MEMBER.entry(i),
+            **SEED.entry((study.spec.seed, MEMBER_RUN + i, 0)),
+            **RECIPE_CHANGES.entry(changes),
+        }
         _enqueue(study, study.ensemble, best, note)
     return len(missing)
 
@@ -107,7 +127,7 @@ def enqueue_members(study: Study) -> int:
 def _missing_members(study: Study) -> list[int]:
     if study.spec.ensemble is None or best_configuration(study) is None:
         return []
-    there = {trial.user_attrs[MEMBER] for trial in study.trials(study.ensemble)}
+    there = {MEMBER.of(trial) for trial in study.trials(study.ensemble)}
     return [i for i in range(len(study.spec.ensemble.members)) if i not in there]
 
 
@@ -121,14 +141,14 @@ def _trained_members(study: Study) -> list[FrozenTrial]:
     return [
         trial
         for trial in study.trials(study.ensemble)
-        if trial.state == TrialState.COMPLETE and TEST_ERROR in trial.user_attrs
+        if trial.state == TrialState.COMPLETE and TEST_ERROR.is_set(trial)
     ]
 
 
 def combine(study: Study, trainer: Trainer) -> None:
     """Combine the trained members and store what the ensemble's test error is."""
     stored = study.optuna_study(study.ensemble)
-    if not _is_combinable(study) or ENSEMBLE in stored.user_attrs:
+    if not _is_combinable(study) or ENSEMBLE.is_set(stored):
         return
     assert study.spec.ensemble is not None
     members = _trained_members(study)
@@ -138,16 +158,17 @@ def combine(study: Study, trainer: Trainer) -> None:
     test = [read_scores(study, trial, "test") for trial in members]
     how = study.spec.ensemble.combine
     scores, weights = trainer.combine(how, validation, test)
-    rows = [
-        {
-            "model": study.run_of(study.ensemble, trial).recipe.model,
-            "validation_error": trial.value,
-            "test_error": trial.user_attrs[TEST_ERROR],
-            "weight": weight,
-        }
+    rows = tuple(
+        StoredMember(
+            model=study.run_of(study.ensemble, trial).recipe.model,
+            validation_error=error_of(trial),
+            test_error=TEST_ERROR.of(trial),
+            weight=weight,
+        )
         for trial, weight in zip(members, weights, strict=True)
-    ]
-    stored.set_user_attr(ENSEMBLE, {"how": how, "members": rows, "test_error": scores.error})
+    )
+    ensemble = StoredEnsemble(how, rows, scores.error)
+    stored.set_user_attr(*ENSEMBLE.item(ensemble))
 
 
 def _enqueue(

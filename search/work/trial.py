@@ -143,7 +143,7 @@ def _train(study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tick) 
                 keep_checkpoint(study, claim.search, claim.trial, claim.attempt, trainer, tick)
             _report(study, claim, record)
             if record.accumulation > run.recipe.accumulation and not record.replayed:
-                _note(study, claim, ACCUMULATION, record.accumulation)
+                _note(study, claim, ACCUMULATION.item(record.accumulation))
             if record.epoch == run.recipe.epochs:
                 return Completed(record.validation_error)
             if record.epoch > decided or not record.replayed:
@@ -212,11 +212,9 @@ def _report(study: Study, claim: Claim, record: EpochRecord) -> None:
     )
 
 
-def _note(study: Study, claim: Claim, name: str, value: Any) -> None:
+def _note(study: Study, claim: Claim, item: tuple[str, Any]) -> None:
     trial_id = study.trial_id(claim.search, claim.trial.number)
-    study.database.patiently(
-        lambda: study.database.optuna.set_trial_user_attr(trial_id, name, value)
-    )
+    study.database.patiently(lambda: study.database.optuna.set_trial_user_attr(trial_id, *item))
 
 
 def _decide(study: Study, claim: Claim) -> Decision:
@@ -234,7 +232,7 @@ def _decide(study: Study, claim: Claim) -> Decision:
 def _evaluate(study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tick) -> None:
     """Score a promoted model on validation and, once, on the test split; keep the scores."""
     folder = study.checkpoints(claim.search, claim.trial)
-    notes: dict[str, Any] = {ENVIRONMENT: dict(trainer.describe()), RECIPE: run.recipe.to_dict()}
+    notes = ENVIRONMENT.entry(dict(trainer.describe())) | RECIPE.entry(run.recipe.to_dict())
     # Readers elsewhere look for all of it under the last attempt, which may have trained nothing.
     keep_checkpoint(study, claim.search, claim.trial, claim.attempt, trainer, tick)
     splits: tuple[Split, ...] = ("validation", "test")
@@ -244,7 +242,7 @@ def _evaluate(study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tic
             path = _save_scores(folder, split, scores)
             keep(study, claim.search, claim.trial, claim.attempt, path, tick)
             if split == "test":
-                notes[TEST_ERROR] = scores.error
+                notes |= TEST_ERROR.entry(scores.error)
 
     def store() -> None:
         attempts.touch(study.database, claim.attempt)
@@ -273,7 +271,7 @@ def _tell_diverged(study: Study, claim: Claim, epoch: int) -> None:
     storage, trial_id = study.database.optuna, study.trial_id(claim.search, claim.trial.number)
     chance = study.task.chance_error
     if not storage.get_trial(trial_id).state.is_finished():
-        storage.set_trial_user_attr(trial_id, DIVERGED, epoch)
+        storage.set_trial_user_attr(trial_id, *DIVERGED.item(epoch))
         storage.set_trial_intermediate_value(trial_id, epoch, chance)
         tell(study, claim.search, claim.trial, TrialState.COMPLETE, chance)
 

@@ -623,7 +623,7 @@ def failed_for_good(ordeal: Ordeal) -> str:
     assert bad.state == TrialState.FAIL
     assert {trial.state for trial in (good, *others)} == {TrialState.COMPLETE}
     assert len([row for row in ordeal.rows() if row.trial == 1]) == 3
-    reason: str = bad.user_attrs[FAILURE]
+    reason: str = FAILURE.of(bad)
     assert read_status(ordeal.study).failures == (f"{search.name}#1: {reason}",)
     return reason
 
@@ -706,7 +706,7 @@ def test_a_run_that_diverges(arena: str, make_ordeal: Callable[..., Ordeal]) -> 
     ordeal.check(faults=0, epochs=2 + 2 * EPOCHS)  # what is left does not pay for another
     first, *others = ordeal.study.trials(ordeal.study.arms[0])
     assert (first.state, first.value) == (TrialState.COMPLETE, pytest.approx(0.9))
-    assert first.user_attrs == {DIVERGED: 2}
+    assert first.user_attrs == DIVERGED.entry(2)
     assert len(others) == 2
     assert {row.end for row in ordeal.rows()} == {"finished"}
 
@@ -792,7 +792,7 @@ def test_killed_at_every_step_of_reclaiming(
         (search,) = ordeal.study.arms
         failed = [t for t in ordeal.study.trials(search) if t.state == TrialState.FAIL]
         assert (failed != []) == (allowed == 1)
-        assert all("no sign of life" in trial.user_attrs[FAILURE] for trial in failed)
+        assert all("no sign of life" in FAILURE.of(trial) for trial in failed)
         if second.code == 0:
             break
     assert nth > 4

@@ -197,7 +197,7 @@ class CurveGP:
         if new and self._full_run_is_due(state, history):
             runs = state.expected(state.model.given_full_runs_only)
             params, _ = self._best_new(runs, state.best(runs), state, history)
-            return NewTrial(params, history.horizon, {CHOSEN_BY: FULL_RUNS_ONLY})
+            return NewTrial(params, history.horizon, CHOSEN_BY.entry(FULL_RUNS_ONLY))
         runs = state.expected(state.model.full_runs)
         best = state.best(state.model.full_runs)
         options: list[tuple[float, Job]] = []
@@ -221,7 +221,7 @@ class CurveGP:
         return job
 
     def _full_run_is_due(self, state: ModelState, history: History) -> bool:
-        chosen = sum(trial.user_attrs.get(CHOSEN_BY) == FULL_RUNS_ONLY for trial in history.trials)
+        chosen = sum(CHOSEN_BY.get(trial) == FULL_RUNS_ONLY for trial in history.trials)
         spent = state.count[1] / state.horizon
         due = self.full_share * (spent - self.full_after)
         return self.pausing and len(state.full) >= 2 and chosen < due
@@ -246,7 +246,7 @@ class CurveGP:
 
     def _new(self, params: Mapping[str, Any], history: History, why: str) -> NewTrial:
         until = self.rungs(history.horizon)[0] if self.resuming else history.horizon
-        return NewTrial(params, until, {CHOSEN_BY: why})
+        return NewTrial(params, until, CHOSEN_BY.entry(why))
 
     def _resumed(self, number: int, epoch: int, history: History) -> ResumeTrial:
         if not self.resuming:

@@ -18,7 +18,7 @@ from tuneoff.search.policies.build import build_policy, queue_policy
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.registry import SAMPLERS
 from tuneoff.search.spec.space import SearchSpace
-from tuneoff.search.store.attributes import LISTED, NOTE
+from tuneoff.search.store.attributes import FIXED_INDEX, NOTE
 
 SPACE = {
     "lr": {"low": 1e-4, "high": 1.0, "log": True},
@@ -170,7 +170,7 @@ def test_a_list_is_run_in_its_order_with_its_notes(spec_values: Any) -> None:
     study = run(policy, 9)
     assert params_of(study) == [{k: v for k, v in c.items() if k != "note"} for c in HAND]
     notes = [trial.user_attrs for trial in study.trials]
-    assert notes == [{LISTED: 0, NOTE: "the paper's"}, {LISTED: 1}]
+    assert notes == [{**FIXED_INDEX.entry(0), **NOTE.entry("the paper's")}, FIXED_INDEX.entry(1)]
     assert policy.next(history_of(study)) is None
 
 
@@ -178,7 +178,7 @@ def test_what_was_entered_by_hand_takes_no_place_in_the_list(spec_values: Any) -
     policy = policy_of(spec_values, {"configs": HAND})
     study = new_study()
     add(study, NewTrial({"lr": 0.5, "momentum": 0.9, "schedule": "step"}, EPOCHS), [0.5] * EPOCHS)
-    assert policy.next(history_of(study)).note[LISTED] == 0
+    assert policy.next(history_of(study)).note == FIXED_INDEX.entry(0) | NOTE.entry("the paper's")
 
 
 def test_curve_gp_starts_from_the_hand_tuned_or_has_its_prior_there(spec_values: Any) -> None:

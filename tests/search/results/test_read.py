@@ -23,7 +23,7 @@ def a_trial(number: int, state: TrialState, errors: list[float]) -> FrozenTrial:
         state=state,
         value=errors[-1] if state.is_finished() else None,
         intermediate_values=dict(enumerate(errors, start=1)),
-        user_attrs={DIVERGED: len(errors)} if errors[-1] == CHANCE else {},
+        user_attrs=DIVERGED.entry(len(errors)) if errors[-1] == CHANCE else {},
     )
     made.number = number
     return made
@@ -78,7 +78,7 @@ def test_a_short_run_that_diverges_does_not_become_the_incumbent(searched: Any) 
     trials = study.trials(study.arms[0])
     curve = [error for _, error in incumbent(run)]
     first_full = next(i for i, step in enumerate(run.steps) if step.full)
-    diverged = [i for i, s in enumerate(run.steps) if DIVERGED in trials[s.trial].user_attrs]
+    diverged = [i for i, s in enumerate(run.steps) if DIVERGED.is_set(trials[s.trial])]
     early = [i for i in diverged if 0 < i < first_full]
     assert early
     for i in early:
@@ -100,5 +100,5 @@ def test_a_run_that_diverges_later_is_the_incumbent_no_more(searched: Any) -> No
         assert curve[i] == min(healthy.values(), default=(0, CHANCE))[1]
     assert any(step.diverged for step in run.steps)
     assert run.recommendation is not None
-    assert DIVERGED not in trials[run.recommendation.trial].user_attrs
+    assert not DIVERGED.is_set(trials[run.recommendation.trial])
     assert run.recommendation.validation_error == curve[-1]

@@ -379,14 +379,11 @@ def test_what_was_promoted_here_is_combined_there(
     assert not is_promoted(b.study)
     work(b.study, b.study.searches, b.trainer, me, never, lambda: advance(b.study, b.trainer))
     assert is_promoted(b.study)
-    table = b.study.optuna_study(b.study.ensemble).user_attrs[ENSEMBLE]
-    assert len(table["members"]) == 2
+    table = ENSEMBLE.of(b.study.optuna_study(b.study.ensemble))
+    assert len(table.members) == 2
     for trial in b.study.trials(b.study.ensemble):
         assert trial.state == TrialState.COMPLETE
-        assert (
-            read_scores(b.study, trial, "test").error
-            == table["members"][trial.number]["test_error"]
-        )
+        assert read_scores(b.study, trial, "test").error == table.members[trial.number].test_error
     assert {key.rsplit("/", 1)[1] for key in stored(b.study)} == {
         "checkpoint",
         "validation.npz",

@@ -295,9 +295,7 @@ def test_too_many_losses_fail_a_trial_with_the_reason(
     assert found.trial.number == 1
     given_up = study.trials(search)[0]
     assert given_up.state == TrialState.FAIL
-    assert given_up.user_attrs[FAILURE] == (
-        "2 attempts failed; the last: no sign of life from doomed"
-    )
+    assert FAILURE.of(given_up) == ("2 attempts failed; the last: no sign of life from doomed")
     assert read_state(study, search).reserved == 3
 
 

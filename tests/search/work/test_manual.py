@@ -71,8 +71,8 @@ def test_a_configuration_waits_in_every_repeat(database: Any, make_study: Any) -
     for search in (g for g in study.arms if g.arm == "hand"):
         first = study.trials(search)[0]
         assert (first.state, first.params) == (TrialState.WAITING, {"lr": 0.03})
-        assert first.user_attrs[NOTE] == "a hunch"
-        assert first.user_attrs[ENTERED].endswith("+00:00")
+        assert NOTE.of(first) == "a hunch"
+        assert ENTERED.of(first).endswith("+00:00")
 
 
 def test_a_promised_budget_refuses_and_adds_nothing(database: Any, make_study: Any) -> None:

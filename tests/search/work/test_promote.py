@@ -80,7 +80,7 @@ WANTED = {(0.01, 0), (0.01, 1), (0.02, 0), (0.02, 1), (0.04, 0), (0.04, 1), (0.7
 
 def runs(study: Any) -> list[tuple[float, int]]:
     trials = study.trials(study.full)
-    return [(t.params["lr"], t.user_attrs[REPLICA]) for t in trials]
+    return [(t.params["lr"], REPLICA.of(t)) for t in trials]
 
 
 def test_picks_and_top_are_enqueued_once(searched: Any) -> None:
@@ -93,7 +93,7 @@ def test_picks_and_top_are_enqueued_once(searched: Any) -> None:
         assert trial.state == TrialState.WAITING
         assert searched.run_of(searched.full, trial).recipe.epochs == 2
     # Equal configurations with equal seeds are equal runs; seeds differ from every search run's.
-    seeds = {tuple(t.user_attrs[SEED]) for t in searched.trials(searched.full)}
+    seeds = {SEED.of(t) for t in searched.trials(searched.full)}
     assert seeds == {(7, 1_000_000, 0), (7, 1_000_000, 1)}
 
 
@@ -179,7 +179,7 @@ def test_a_member_that_diverges_leaves_a_smaller_ensemble(
 
     broken.train = diverge
     work(study, searches, broken, me, never, lambda: advance(study, broken))
-    states = [DIVERGED in t.user_attrs for t in study.trials(study.ensemble)]
+    states = [DIVERGED.is_set(t) for t in study.trials(study.ensemble)]
     assert states == [bad == 0, bad == 1]
     ensemble = read_results(study).ensemble
     assert ensemble is not None
@@ -196,8 +196,8 @@ def test_an_ensemble_of_the_diverged_is_none(
     work(study, searches, broken, me, never, lambda: advance(study, broken))
     assert is_promoted(study)
     assert read_results(study).ensemble is None
-    assert ENSEMBLE not in study.optuna_study(study.ensemble).user_attrs
-    assert all(TEST_ERROR not in t.user_attrs for t in study.trials(study.full))
+    assert not ENSEMBLE.is_set(study.optuna_study(study.ensemble))
+    assert all(not TEST_ERROR.is_set(t) for t in study.trials(study.full))
 
 
 def test_nothing_is_promoted_without_the_section(

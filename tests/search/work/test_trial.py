@@ -15,9 +15,9 @@ from tuneoff.search.policies.base import Decision, NewTrial
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attributes import (
     ACCUMULATION,
-    CHANGES,
     ENVIRONMENT,
     RECIPE,
+    RECIPE_CHANGES,
     SEED,
     TEST_ERROR,
 )
@@ -114,7 +114,7 @@ def test_a_promoted_run_is_scored_once_it_is_done(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
     study = make_study(database, promote={"epochs": 4, "schedule": "cosine"})
-    note = {SEED: [7, FULL_RUN, 2], CHANGES: study.spec.promote.changes()}
+    note = SEED.entry((7, FULL_RUN, 2)) | RECIPE_CHANGES.entry(study.spec.promote.changes())
     waiting = new_trial(study, TrialState.WAITING, NewTrial({"lr": 0.1}, 0, note))
     study.add_trial(study.full, waiting)
     trainer = make_trainer()
@@ -122,10 +122,10 @@ def test_a_promoted_run_is_scored_once_it_is_done(
     (trial,) = study.trials(study.full)
     assert trial.state == TrialState.COMPLETE
     assert sorted(trial.intermediate_values) == [1, 2, 3, 4]
-    assert trial.user_attrs[ENVIRONMENT] == {"device": "cpu", "trainer": "curves"}
-    recipe = Recipe.from_dict(trial.user_attrs[RECIPE])
+    assert ENVIRONMENT.of(trial) == {"device": "cpu", "trainer": "curves"}
+    recipe = Recipe.from_dict(RECIPE.of(trial))
     assert (recipe.epochs, recipe.schedule, recipe.precision) == (4, "cosine", "fp32")
-    assert trial.user_attrs[TEST_ERROR] == pytest.approx(trial.value, abs=1 / 30)
+    assert TEST_ERROR.of(trial) == pytest.approx(trial.value, abs=1 / 30)
     folder = study.checkpoints(study.full, trial)
     assert [split for _, split in trainer.evaluated] == ["validation", "test"]
     assert {p.name for p in folder.glob("*.npz")} == {"validation.npz", "test.npz"}
@@ -153,8 +153,8 @@ def test_a_trial_says_that_it_went_on_in_smaller_parts(
     trainer.train = lambda *of: (replace(record, accumulation=4) for record in plain(*of))
     run_trial(study, claimed(study, search, me), trainer, never)
     first, second = study.trials(search)
-    assert ACCUMULATION not in first.user_attrs
-    assert second.user_attrs[ACCUMULATION] == 4
+    assert not ACCUMULATION.is_set(first)
+    assert ACCUMULATION.of(second) == 4
 
 
 def test_every_way_to_end(

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuneoff.search.errors import StorageOutage, TrainingFailed
 from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
 from tuneoff.search.store import attempts
-from tuneoff.search.store.attributes import DIVERGED, FAILURE, LISTED, TEST_ERROR
+from tuneoff.search.store.attributes import DIVERGED, FAILURE, FIXED_INDEX, TEST_ERROR
 from tuneoff.search.study.state import read_state
 from tuneoff.search.work.claim import Nothing, claim
 from tuneoff.search.work.worker import Summary, work
@@ -66,7 +66,7 @@ def snapshot(study: Any, search: Any) -> list[Any]:
             trial.state,
             trial.values,
             trial.intermediate_values,
-            {k: v for k, v in trial.user_attrs.items() if k in (DIVERGED, TEST_ERROR)},
+            (DIVERGED.get(trial), TEST_ERROR.get(trial)),
         )
         for trial in study.trials(search)
     ]
@@ -138,7 +138,7 @@ def test_a_diverged_run_is_told_at_the_chance_level(
     assert good.value < 0.5
     assert bad.state == TrialState.COMPLETE
     assert bad.value == bad.intermediate_values[2] == pytest.approx(0.9)
-    assert bad.user_attrs == {LISTED: 1, DIVERGED: 2}
+    assert bad.user_attrs == FIXED_INDEX.entry(1) | DIVERGED.entry(2)
     # The epoch in which it diverged was paid for, too.
     assert read_state(study, study.arms[0]).spent == 3 + 2
 
@@ -211,8 +211,8 @@ def test_failures_are_tried_again_and_then_told_with_their_reason(
     good, bad = study.trials(search)
     assert good.state == TrialState.COMPLETE
     assert bad.state == TrialState.FAIL
-    assert bad.user_attrs[FAILURE].startswith("3 attempts failed; last: KeyError: ")
-    assert "\n" not in bad.user_attrs[FAILURE]
+    assert FAILURE.of(bad).startswith("3 attempts failed; last: KeyError: ")
+    assert "\n" not in FAILURE.of(bad)
     rows = attempts.read(database, [search.name])
     assert [row.end for row in rows] == ["failed", "failed", "finished"] + ["failed"] * 3
     # The failed attempts' epochs stay in the ledger, and no more than they trained.
@@ -376,7 +376,7 @@ def test_curve_gp_pauses_and_resumes_real_runs(
     trials = study.trials(search)
     rows = attempts.read(sqlite_database, [search.name])
     by_trial = {trial.number: [r for r in rows if r.trial == trial.number] for trial in trials}
-    diverged = {trial.number for trial in trials if DIVERGED in trial.user_attrs}
+    diverged = {trial.number for trial in trials if DIVERGED.is_set(trial)}
     for trial in trials:
         mine = by_trial[trial.number]
         # Each attempt goes on where the one before paused, and all but a full run's end at a rung.
@@ -502,11 +502,11 @@ def pruned(study: Any) -> Any:
 
 
 def promoted(study: Any) -> Any:
-    from tuneoff.search.store.attributes import CHANGES, REPLICA, SEED
+    from tuneoff.search.store.attributes import RECIPE_CHANGES, REPLICA, SEED
     from tuneoff.search.study.state import new_trial
     from tuneoff.search.study.study import FULL_RUN
 
-    note = {REPLICA: 0, SEED: [7, FULL_RUN, 0], CHANGES: {"epochs": 2}}
+    note = REPLICA.entry(0) | SEED.entry((7, FULL_RUN, 0)) | RECIPE_CHANGES.entry({"epochs": 2})
     study.add_trial(
         study.full, new_trial(study, TrialState.WAITING, NewTrial({"lr": 0.1}, 0, note))
     )

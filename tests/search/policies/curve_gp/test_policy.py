@@ -101,7 +101,7 @@ def valid(job: Job | None, history: History, policy: CurveGP) -> None:
         assert policy.space.check(job.params) == job.params
         assert job.until_epoch in policy.rungs(horizon)
         assert json.loads(json.dumps(job.note)) == job.note
-        assert job.note[CHOSEN_BY] in (START, MODEL, FULL_RUNS_ONLY, QUASI_RANDOM)
+        assert job.note[CHOSEN_BY.name] in (START, MODEL, FULL_RUNS_ONLY, QUASI_RANDOM)
     elif isinstance(job, ResumeTrial):
         assert job.number in history.paused
         assert job.until_epoch in policy.rungs(horizon)
@@ -141,7 +141,7 @@ class Watched:
         return [job for _, job in self.asked if isinstance(job, ResumeTrial)]
 
     def chosen(self, why: str) -> list[NewTrial]:
-        return [job for job in self.new if job.note[CHOSEN_BY] == why]
+        return [job for job in self.new if job.note[CHOSEN_BY.name] == why]
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def played(play: Any) -> Run:
     run: Run = play(
         CurveGP(RANGES, (3,), startup=4, full_after=3.0), falling(HORIZON), 12 * HORIZON, workers=2
     )
-    assert {job.note[CHOSEN_BY] for job in run.watched.new} >= {START, MODEL, FULL_RUNS_ONLY}
+    assert {job.note[CHOSEN_BY.name] for job in run.watched.new} >= {START, MODEL, FULL_RUNS_ONLY}
     assert run.watched.resumed
     return run
 
@@ -308,7 +308,7 @@ def test_workers_that_start_at_once_get_different_answers(played: Run, stored: A
     for _ in range(6):  # more than the start-up, and no run has come to its first epoch
         job = policy.next(replace(now, remaining=1000))
         assert isinstance(job, NewTrial)
-        assert job.note[CHOSEN_BY] == START
+        assert job.note[CHOSEN_BY.name] == START
         jobs.append(json.dumps(job.params))
         now = given_out(now, job, stored)
     assert len(set(jobs)) == 6
@@ -477,10 +477,10 @@ def test_a_run_goes_on_from_rung_to_rung(play: Any) -> None:
 
 def test_the_start_up_is_the_sobol_sequence(play: Any) -> None:
     run = play(CurveGP(RANGES, (5, 1), startup=6), falling(HORIZON), 4 * HORIZON)
-    assert [job.note[CHOSEN_BY] for job in run.watched.new[:6]] == [START] * 6
+    assert [job.note[CHOSEN_BY.name] for job in run.watched.new[:6]] == [START] * 6
     expected = [RANGES.at(sobol_point((5, 1), 2, number)) for number in range(6)]
     assert [job.params for job in run.watched.new[:6]] == expected
-    assert START not in {job.note[CHOSEN_BY] for job in run.watched.new[6:]}
+    assert START not in {job.note[CHOSEN_BY.name] for job in run.watched.new[6:]}
 
 
 @pytest.mark.parametrize("startup", [2, 5])
@@ -491,7 +491,7 @@ def test_the_configurations_to_start_with_come_first_and_are_paid_for(
     policy = CurveGP(RANGES, (0,), startup=startup, start=start, full_share=0.0)
     run = play(policy, falling(HORIZON), 3 * HORIZON)
     assert [job.params for job in run.watched.new[:3]] == start
-    reasons = [job.note[CHOSEN_BY] for job in run.watched.new]
+    reasons = [job.note[CHOSEN_BY.name] for job in run.watched.new]
     assert reasons.count(START) == max(3, startup)
     accounted(run, 3 * HORIZON, HORIZON)
     assert run.watched.asked[3][0].remaining == 3 * HORIZON - 3 * policy.rungs(HORIZON)[0]
@@ -505,7 +505,7 @@ def test_one_new_configuration_in_so_many_is_quasi_random(play: Any, every: int)
     run = play(policy, falling(HORIZON), 10 * HORIZON)
     for number, job in enumerate(run.watched.new[4:], start=4):
         due = every > 0 and (number + 1) % every == 0
-        assert job.note[CHOSEN_BY] == (QUASI_RANDOM if due else MODEL)
+        assert job.note[CHOSEN_BY.name] == (QUASI_RANDOM if due else MODEL)
         if due:
             assert job.params == RANGES.at(sobol_point((2,), 2, number))
     assert len(run.watched.new) > 8
@@ -519,7 +519,7 @@ def test_a_share_of_the_epochs_goes_to_full_runs_that_are_not_paused(play: Any) 
         spent = sum(max(t.intermediate_values, default=0) for t in history.trials) / HORIZON
         due = 0.5 * (spent - 2.0)
         complete = sum(trial.state == TrialState.COMPLETE for trial in history.trials)
-        if isinstance(job, NewTrial) and job.note[CHOSEN_BY] == FULL_RUNS_ONLY:
+        if isinstance(job, NewTrial) and job.note[CHOSEN_BY.name] == FULL_RUNS_ONLY:
             assert given_to < due
             assert complete >= 2
             assert job.until_epoch == HORIZON
@@ -661,7 +661,7 @@ def test_a_model_that_cannot_be_fitted_is_replaced_by_quasi_random_points(
         job = policy.next(history)
     assert isinstance(job, NewTrial)
     valid(job, history, policy)
-    assert job.note[CHOSEN_BY] == QUASI_RANDOM
+    assert job.note[CHOSEN_BY.name] == QUASI_RANDOM
     assert job.params == RANGES.at(sobol_point((3,), 2, len(history.trials)))
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith("virtual: a kernel matrix of ")
