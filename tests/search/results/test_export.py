@@ -176,7 +176,7 @@ def test_the_best_after_full_training_says_what_to_expect(
     assert found[0].expected["mean_validation_error"] == pytest.approx(sum(values) / 2)
     assert found[0].expected["seeds"] == 2
     assert "test_error" in found[0].expected
-    assert found[0].environment == {"device": "cpu", "trainer": "files"}
+    assert found[0].environment == {"device": "cpu", "trainer": "curves"}
     assert found[0].recipe.precision == "fp32"
     assert found[0].seed == study.run_of(study.full, runs[0]).seed
     assert found[0].expected["mean_validation_error"] <= found[1].expected["mean_validation_error"]
