@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,8 @@ import click
 from click.core import ParameterSource
 
 from tuneoff.search.errors import UserError
+from tuneoff.search.launch.launcher import GPUS, Option
+from tuneoff.search.launch.registry import LAUNCHERS
 from tuneoff.search.store.database import DEFAULT_URL, open_database
 from tuneoff.search.study.opening import open_study
 
@@ -63,72 +65,83 @@ def set_option(command: F) -> F:
 
 
 def workers_options(command: F) -> F:
-    """``--workers``, ``--gpus`` and ``--per-gpu``."""
-    command = click.option(
-        "--per-gpu", type=click.IntRange(1), default=1, show_default=True, help="Workers a GPU."
-    )(command)
-    command = click.option(
-        "--gpus", metavar="0,1", help="GPUs to use: numbers, all or none. [default: all]"
-    )(command)
+    """``--workers``, ``--gpus`` and ``--per-gpu``, for workers on this machine."""
+    command = _per_gpu(command)
+    command = click.option(GPUS.name, metavar=GPUS.metavar, help=GPUS.help)(command)
+    return _workers("How many workers on the CPU. [default: one a core]")(command)
+
+
+def count_options(command: F) -> F:
+    """``--workers`` and ``--per-gpu``, for workers anywhere."""
+    help = "How many workers, on the CPU or in a whole cluster. [default: as many as fit]"
+    return _workers(help)(_per_gpu(command))
+
+
+def _workers(help: str) -> Callable[[F], F]:
+    return click.option("--workers", type=click.IntRange(1), help=help)
+
+
+def _per_gpu(command: F) -> F:
     return click.option(
-        "--workers",
+        "--per-gpu",
         type=click.IntRange(1),
-        help="Workers on the CPU. [default: one a core]",
+        default=1,
+        show_default=True,
+        help="How many workers share a GPU.",
     )(command)
 
 
-PLACES = ("here", "ray", "slurm")
-ONLY: Mapping[str, tuple[str, ...]] = {
-    "gpus": ("here", "ray"),
-    "cpus": ("ray", "slurm"),
-    "address": ("ray",),
-    "partition": ("slurm",),
-    "time": ("slurm",),
-    "gpus_per_node": ("slurm",),
-    "slurm": ("slurm",),
-    "folder": ("slurm",),
-}
-"""Options of ``launch`` that belong to some of PLACES only."""
+def launcher_option(command: F) -> F:
+    """``--on``: the name of a launcher."""
+    names = ", ".join(f"{name} ({LAUNCHERS.about(name)})" for name in LAUNCHERS)
+    return click.option(
+        "--on",
+        "place",
+        type=click.Choice(LAUNCHERS.names),
+        default=LAUNCHERS.names[0],
+        show_default=True,
+        help=f"Where workers run: {names}.",
+    )(command)
 
 
-def place_options(command: F) -> F:
-    """``--on``, and what the places other than this machine need to know."""
-    for option in reversed(
-        (
-            click.option(
-                "--on", type=click.Choice(PLACES), default="here", show_default=True,
-                help="This machine, or a Ray or Slurm cluster, where --workers says how many.",
-            ),
-            click.option("--cpus", type=click.IntRange(1), default=1, show_default=True,
-                         help="Ray, Slurm: CPU cores for each worker."),
-            click.option("--address", metavar="HOST:PORT",
-                         help="Ray: the cluster, or auto, or local for one of our own. "
-                         "[default: RAY_ADDRESS, else auto]"),
-            click.option("--partition", metavar="NAME", help="Slurm: where to run."),
-            click.option("--time", type=click.IntRange(5), default=240, show_default=True,
-                         metavar="MINUTES",
-                         help="Slurm: a job's limit. It goes on in another turn when it is over."),
-            click.option("--gpus-per-node", type=click.IntRange(0), default=0, show_default=True,
-                         metavar="N", help="Slurm: GPUs of each job."),
-            click.option("--slurm", multiple=True, metavar="KEY=VALUE",
-                         help="Slurm: anything else for sbatch: --slurm account=lab"),
-            click.option("--folder", type=click.Path(path_type=Path, file_okay=False),
-                         help="Slurm: for scripts and output. [default: in --work]"),
-        )
-    ):  # fmt: skip
-        command = option(command)
+def launcher_options(command: F) -> F:
+    """The options of all launchers; each says which of them has it."""
+    for option, names in reversed(_owners().items()):
+        kind: Any = option.kind
+        if option.kind is int:
+            kind = click.IntRange(option.least)
+        elif option.kind is Path:
+            kind = click.Path(path_type=Path, file_okay=False)
+        command = click.option(
+            option.name,
+            type=kind,
+            metavar=option.metavar,
+            default=option.default,
+            show_default=option.default is not None,
+            multiple=option.multiple,
+            hidden=option.hidden,
+            help=f"{', '.join(names)}: {option.help}",
+        )(command)
     return command
 
 
-def check_place(place: str) -> None:
-    """Make sure that every option that was given belongs to the place (UserError otherwise)."""
+def check_launcher(name: str) -> None:
+    """Make sure that every option that was given is one of this launcher's (UserError if not)."""
     context = click.get_current_context()
-    for name, places in ONLY.items():
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and place not in places:
-            option = f"--{name.replace('_', '-')}"
-            wanted = " or ".join(f"--on {place}" for place in places)
-            raise UserError(f"{option} goes with {wanted}, not with --on {place}; leave it out")
+    for option, owners in _owners().items():
+        given = context.get_parameter_source(option.key) is ParameterSource.COMMANDLINE
+        if given and name not in owners:
+            wanted = " or ".join(f"--on {owner}" for owner in owners)
+            raise UserError(f"{option.name} goes with {wanted}, not with --on {name}; leave it out")
+
+
+def _owners() -> dict[Option, list[str]]:
+    """By option: the names of the launchers that have it."""
+    owners: dict[Option, list[str]] = {}
+    for name in LAUNCHERS:
+        for option in LAUNCHERS.load(name).options:
+            owners.setdefault(option, []).append(name)
+    return owners
 
 
 study_argument = click.argument("study_file", type=click.Path(path_type=Path))
@@ -148,11 +161,15 @@ def data_options(command: F) -> F:
     """``NAME`` of a dataset, and what else says which images it has."""
     command = click.option("--image-size", type=click.IntRange(8), help="Side in pixels.")(command)
     command = click.option(
-        "--corrupt", type=click.Choice(["refuse", "skip"]), default="refuse", show_default=True
+        "--corrupt",
+        type=click.Choice(["refuse", "skip"]),
+        default="refuse",
+        show_default=True,
+        help="What to do about images that cannot be decoded.",
     )(command)
     command = click.option(
         "--duplicates", type=click.Choice(["keep", "drop"]), default="keep", show_default=True,
-        help="Images that are also in another split, or have several labels.",
+        help="What to do about images that are also in another split, or have several labels.",
     )(command)  # fmt: skip
     command = click.option(
         "--path", help="Zip file or folder. [default: what `data prepare` fetched]"

@@ -2,98 +2,65 @@
 
 from __future__ import annotations
 
-import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Table
 
-from tuneoff.search.errors import SearchError, UserError
-from tuneoff.search.launch.base import Workers
-from tuneoff.search.results.export import Exported
-from tuneoff.search.results.status import ArmStatus, Status, read_status, table
-from tuneoff.search.store.database import Database
-from tuneoff.search.study.study import Study
-from tuneoff.trainer.contract import Trainer
+from tuneoff.search.errors import SearchError
 from tuneoff.trainer.errors import Interrupted
 
-POLL_SECONDS = 1.0
-LINE_SECONDS = 15.0
+if TYPE_CHECKING:
+    from tuneoff.search.results.export import Exported
+    from tuneoff.search.results.status import Status
+    from tuneoff.trainer.contract import Trainer
 
 
-def follow(study: Study, workers: Workers, stop: Callable[[], bool]) -> None:
-    """Show how a study goes until its workers have left; drain them when asked to stop.
+class _Console(Console):
+    """rich's console, but it leaves it to us what to do when nobody reads any longer."""
 
-    Raises:
-        UserError, SearchError: see ``Workers.poll``.
-    """
-    console = Console()
-    bars = Progress(
-        TextColumn("{task.description:12}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("epochs  {task.fields[best]}"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    tasks = {}
-    said, said_at = "", 0.0
-    asked = False
-    with bars:
-        while True:
-            # Before the poll: a worker that leaves because we are to leave has not died.
-            if stop() and not asked:
-                console.print("Stopping: workers checkpoint and leave (again to quit at once).")
-                workers.drain()
-                asked = True
-            at_work = workers.poll()
-            for line in workers.news():
-                console.print(line, soft_wrap=True, highlight=False, markup=False)
-            if not at_work:
-                break
-            status = study.database.patiently(lambda: read_status(study))
-            for arm in _begun(study, status):
-                if arm.name not in tasks:
-                    tasks[arm.name] = bars.add_task(arm.name, best="")
-                bars.update(
-                    tasks[arm.name],
-                    completed=arm.spent,
-                    total=max(arm.budget, arm.spent),
-                    best=_best(arm),
-                )
-            line = "  ".join(
-                f"{arm.name} {arm.spent}/{arm.budget}" for arm in _begun(study, status)
-            )
-            due = line != said and time.monotonic() - said_at > LINE_SECONDS
-            if due and not console.is_terminal:
-                console.print(f"epochs: {line}", soft_wrap=True)
-                said, said_at = line, time.monotonic()
-            time.sleep(POLL_SECONDS)
+    def on_broken_pipe(self) -> None:
+        """Print nothing more, and have ``main`` choose the exit code; rich would choose 1."""
+        self.quiet = True
+        raise BrokenPipeError
+
+
+console = _Console()
+"""Where every command prints what people read."""
 
 
 def print_status(console: Console, status: Status) -> None:
     """A status for people."""
-    console.print(table(status))
+    rows = Table(
+        "",
+        "Epochs spent / budget",
+        "Best error",
+        "Trials",
+        "Lost attempts",
+        title=status.study,
+    )
+    for arm in status.arms:
+        states = ", ".join(f"{n} {state}" for state, n in sorted(arm.states.items()))
+        best = "-" if arm.best is None else f"{arm.best:.2%}"
+        rows.add_row(arm.name, f"{arm.spent} / {arm.budget}", best, states, str(arm.lost))
+    console.print(rows)
     for busy in status.busy:
         console.print(
             f"{busy.worker} on {busy.device}: {busy.trial}, epoch {busy.epoch} of "
-            f"{busy.until_epoch}, for {busy.running:.0f} s (last sign {busy.idle:.0f} s ago)"
+            f"{busy.until_epoch}, for {busy.running:.0f} s (last progress {busy.idle:.0f} s ago)"
             + (f", attempt {busy.attempt + 1}" if busy.attempt else ""),
             soft_wrap=True,
         )
@@ -104,9 +71,12 @@ def print_status(console: Console, status: Status) -> None:
         about = f"About {minutes:.0f} min" if minutes >= 1 else "Less than a minute"
         console.print(f"{about} left at this speed.")
     if status.draining:
-        console.print("Draining: workers leave after their trials (`tuneoff stop --undo`).")
+        console.print(
+            "Stopped by `tuneoff stop`: workers leave after their trials. `tuneoff stop --undo` "
+            "takes it back."
+        )
     for failure in status.failures:
-        console.print(f"[red]failed[/] {failure}", soft_wrap=True)
+        console.print(f"[red]failed[/] {escape(failure)}", soft_wrap=True)
 
 
 def train_exported(
@@ -142,10 +112,10 @@ def train_exported(
     if expected == error:
         console.print("This is exactly what it was in the study.")
     elif expected is not None:
+        there = ", ".join(f"{key} {value}" for key, value in entry.environment.items())
         console.print(
-            f"In the study it was {expected!r}: another device, number of threads or "
-            "processes, or version "
-            f"({', '.join(f'{k} {v}' for k, v in entry.environment.items())}).",
+            f"In the study it was {expected!r}. The study was run with {there}; another device, "
+            "version, or number of threads or processes changes the last digits.",
             soft_wrap=True,
         )
     console.print(f"Model: {folder}", soft_wrap=True)
@@ -185,56 +155,3 @@ def fetching_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
     with bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
-
-
-def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -> None:
-    """Serve optuna-dashboard until Ctrl-C.
-
-    Raises:
-        UserError: this address cannot be listened on, or the folder cannot be made.
-    """
-    import optuna_dashboard
-    from optuna.artifacts import FileSystemArtifactStore
-
-    try:
-        artifacts.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{artifacts}: cannot be made ({error.strerror}); choose another --work"
-        ) from None
-    app = optuna_dashboard.wsgi(database.optuna, artifact_store=FileSystemArtifactStore(artifacts))
-    kind = _Server6 if ":" in host else _Server
-    try:
-        server = make_server(host, port, app, server_class=kind, handler_class=_QuietHandler)
-    except OSError as error:
-        raise UserError(
-            f"--host {host} --port {port}: cannot be used ({error.strerror}); choose another"
-        ) from None
-    with server:
-        shown = f"[{host}]" if ":" in host else host
-        Console().print(f"Dashboard of {database}", soft_wrap=True)
-        Console().print(f"http://{shown}:{port}/ (Ctrl-C ends it)", soft_wrap=True)
-        server.serve_forever()
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    """Requests have threads of their own, so that Ctrl-C always reaches this one."""
-
-    daemon_threads = True
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the page asks for news every few seconds."""
-
-
-def _begun(study: Study, status: Status) -> list[ArmStatus]:
-    return [arm for arm in status.arms if arm.name in study.spec.arms or arm.states]
-
-
-def _best(arm: ArmStatus) -> str:
-    return "" if arm.best is None else f"best error {arm.best:.2%}"

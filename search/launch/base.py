@@ -1,4 +1,8 @@
-"""What every launcher needs: where a worker runs, how it starts, and when it starts again."""
+"""What every launcher needs: worker processes, and a fleet of them that is watched.
+
+A fleet starts its workers, starts those again that die, gives up those that keep dying, and asks
+them to leave. What a worker is, and how one is started, differs from launcher to launcher.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import os
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Generic, Protocol, TypeVar
 
 from tuneoff.search.errors import SearchError, UserError
 
@@ -17,11 +22,17 @@ BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before a dead worker is started again; after the last one it is given up."""
 STEADY_SECONDS = 120.0
 """A worker that lived for so long starts again with the shortest pause."""
+LEAVING_SECONDS = 60.0
+"""How long the workers of a fleet that ends have to checkpoint and leave."""
 BAD_INPUT = 2
 
 
 class Workers(Protocol):
-    """The workers of one study, wherever they run, as ``console.follow`` sees them."""
+    """The workers of one study, wherever they run. Entering starts them, leaving ends them."""
+
+    def __enter__(self) -> Workers: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def poll(self) -> bool:
         """Restart what died; True while any worker is at work or will be.
@@ -42,13 +53,13 @@ class Workers(Protocol):
 
 
 @dataclass(frozen=True)
-class Seat:
+class Slot:
     """Where one worker runs.
 
     Attributes:
         device: as the worker sees it: "cpu" or "cuda:0".
         threads: CPU threads for it to compute with.
-        environment: what it is told besides: which GPU it sees.
+        environment: variables that it gets besides: which GPU it sees.
         cores: numbers of the CPU cores that it is kept to; empty for all.
     """
 
@@ -56,6 +67,14 @@ class Seat:
     threads: int
     environment: Mapping[str, str] = field(default_factory=dict)
     cores: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a worker process ended: its exit code, and for people why it was not 0."""
+
+    code: int
+    why: str = ""
 
 
 @dataclass
@@ -99,6 +118,127 @@ class Restarts:
         return self.pauses[self._deaths - 1]
 
 
+@dataclass(kw_only=True)
+class Member:
+    """One worker of a fleet.
+
+    Attributes:
+        log: the file that has what it prints.
+        running: was it started, and has its end not been seen yet?
+        wake: when it is to start again, on the monotonic clock, if it does not run.
+        finished: it has left for good.
+    """
+
+    log: Path
+    restarts: Restarts
+    running: bool = False
+    wake: float = 0.0
+    finished: bool = False
+
+
+M = TypeVar("M", bound=Member)
+
+
+class Fleet(ABC, Generic[M]):
+    """The workers of one study, watched until they have left (see ``Workers``).
+
+    Use as a context manager: leaving it ends every worker.
+    """
+
+    def __init__(self, members: Sequence[M]) -> None:
+        self._members = tuple(members)
+        self._draining = False
+        self._news: list[str] = []
+
+    def __len__(self) -> int:
+        """How many workers there are to be."""
+        return len(self._members)
+
+    def __enter__(self) -> Fleet[M]:
+        try:
+            for member in self._members:
+                self._begin(member)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drain()
+        deadline = time.monotonic() + LEAVING_SECONDS
+        while self.poll() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for member in self._members:
+            if not member.finished:
+                self._finish(member)
+
+    def poll(self) -> bool:
+        """See ``Workers.poll``."""
+        for member in self._members:
+            if not member.finished:
+                self._tend(member)
+        return any(not member.finished for member in self._members)
+
+    def news(self) -> list[str]:
+        """See ``Workers.news``: workers that died, and what else the fleet has to say."""
+        news, self._news = self._news, []
+        return news
+
+    def drain(self) -> None:
+        """See ``Workers.drain``."""
+        self._draining = True
+        for member in self._members:
+            if member.running:
+                self._dismiss(member)
+
+    def _begin(self, member: M) -> None:
+        self._start(member)
+        member.running = True
+        member.restarts.started()
+
+    def _tend(self, member: M) -> None:
+        if not member.running:
+            if self._draining:
+                self._finish(member)
+            elif time.monotonic() >= member.wake:
+                self._begin(member)
+            return
+        ended = self._ended(member)
+        if ended is None:
+            self._watch(member)
+            return
+        member.running = False
+        if ended.code == 0 or self._draining:
+            self._finish(member)
+            return
+        pause = member.restarts.died(ended.why, member.log, ended.code)
+        self._news.append(f"a worker died ({ended.why}) and starts again in {pause:.0f} s")
+        member.wake = time.monotonic() + pause
+
+    def _finish(self, member: M) -> None:
+        member.finished = True
+        self._discard(member)
+
+    @abstractmethod
+    def _start(self, member: M) -> None:
+        """Start a worker, for the first time or again."""
+
+    @abstractmethod
+    def _ended(self, member: M) -> Exit | None:
+        """How a worker that was started has ended; None while it runs."""
+
+    @abstractmethod
+    def _dismiss(self, member: M) -> None:
+        """Ask a worker that runs to checkpoint and leave."""
+
+    @abstractmethod
+    def _discard(self, member: M) -> None:
+        """End at once what may be left of a worker that has finished, or did not in time."""
+
+    def _watch(self, member: M) -> None:
+        """Look after a worker that runs; called at each poll."""
+
+
 def make_logs(folder: Path) -> None:
     """Make the folder of the workers' logs (UserError if that cannot be)."""
     try:
@@ -138,7 +278,7 @@ def start_worker(
     """
     words = [*tuneoff_command(), "worker", *command]
     words += ["--device", device, "--threads", str(threads), "--parent", str(os.getpid())]
-    # A group of its own: Ctrl-C reaches the launcher, which drains the workers once.
+    # A process group of its own: Ctrl-C reaches the launcher, which drains the workers once.
     return subprocess.Popen(
         words,
         cwd=folder,
@@ -155,11 +295,21 @@ def start_worker(
     )
 
 
-def last_words(log: Path, begin: int, code: int) -> str:
-    """Why a worker ended: its signal, or the last line of its log after the byte ``begin``."""
+def exit_of(code: int, log: Path, begin: int) -> Exit:
+    """How a worker ended: by a signal, or with the last line of its log after the byte ``begin``.
+
+    Args:
+        code: its exit code, or minus the number of the signal.
+    """
+    if code == 0:
+        return Exit(0)
     if code < 0:
-        return f"signal {-code}"
-    with log.open("rb") as file:
-        file.seek(max(begin, log.stat().st_size - 4096))
-        lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("Error: ") if lines else f"exit code {code}, no output"
+        return Exit(code, f"signal {-code}")
+    try:
+        with log.open("rb") as file:
+            file.seek(max(begin, log.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError as error:
+        return Exit(code, f"exit code {code}; its log cannot be read: {error.strerror}")
+    why = lines[-1].removeprefix("Error: ") if lines else f"exit code {code}, no output"
+    return Exit(code, why)

@@ -1,4 +1,4 @@
-"""Worker processes on this machine: started, watched, restarted, drained."""
+"""Worker processes on this machine: `tuneoff launch`, `tuneoff run` and `tuneoff promote`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import contextlib
 import itertools
 import os
 import signal
+import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,56 @@ from pathlib import Path
 from tuneoff.search.errors import UserError
 from tuneoff.search.launch.base import (
     BACKOFF_SECONDS,
+    Exit,
+    Fleet,
+    Member,
     Restarts,
-    Seat,
-    last_words,
+    Slot,
+    exit_of,
     make_logs,
     start_worker,
 )
+from tuneoff.search.launch.launcher import GPUS, Launcher, LaunchRequest, Terminal
 
 
-def seats(
+def launch_here(request: LaunchRequest, terminal: Terminal) -> int:
+    """Run workers on this machine until they are done, or until a signal; the exit code.
+
+    Raises:
+        UserError: there are no such GPUs, or the folder of the logs cannot be made.
+    """
+    wanted = request.options["gpus"]
+    slots = slots_here(terminal.count_gpus(), request.workers, wanted, request.per_gpu)
+    # Machines may share the folder.
+    fleet = LocalFleet(request.command, request.storage, slots, request.logs, socket.gethostname())
+    if wanted == "all" and slots[0].device == "cpu":
+        terminal.say("No GPU is visible on this machine: the workers run on its CPU.")
+    terminal.begin()
+    terminal.say(f"{request.study}: {len(slots)} workers; logs in {request.logs}")
+    return terminal.follow(fleet)
+
+
+LAUNCHER = Launcher(launch_here, (GPUS,))
+
+
+def slots_here(gpu_count: int, workers: int | None, wanted: str | None, per_gpu: int) -> list[Slot]:
+    """This machine's slots for workers.
+
+    Args:
+        gpu_count: how many GPUs this process sees.
+        workers, per_gpu: see ``share_out``.
+        wanted: see ``choose_gpus``.
+
+    Raises:
+        UserError: there are no such GPUs.
+    """
+    chosen = choose_gpus(wanted, gpu_count, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return share_out(usable_cores(), chosen, workers, per_gpu)
+
+
+def share_out(
     cores: Sequence[int], gpus: Sequence[str], workers: int | None = None, per_gpu: int = 1
-) -> list[Seat]:
+) -> list[Slot]:
     """Share this machine among workers.
 
     On the CPU each worker has cores of its own, neighbours by number, for as long as there is one
@@ -46,16 +85,16 @@ def seats(
         # Not kept to cores: which ones are near a card is not known here.
         threads = max(1, len(cores) // (len(gpus) * per_gpu))
         return [
-            Seat("cuda:0", threads, {"CUDA_VISIBLE_DEVICES": gpu})
+            Slot("cuda:0", threads, {"CUDA_VISIBLE_DEVICES": gpu})
             for gpu in gpus
             for _ in range(per_gpu)
         ]
     count = workers or len(cores)
     if count > len(cores):
-        return [Seat("cpu", 1, cores=(cores[i % len(cores)],)) for i in range(count)]
+        return [Slot("cpu", 1, cores=(cores[i % len(cores)],)) for i in range(count)]
     bounds = [i * len(cores) // count for i in range(count + 1)]
-    shares = [tuple(cores[a:b]) for a, b in itertools.pairwise(bounds)]
-    return [Seat("cpu", len(share), cores=share) for share in shares]
+    parts = [tuple(cores[a:b]) for a, b in itertools.pairwise(bounds)]
+    return [Slot("cpu", len(part), cores=part) for part in parts]
 
 
 def usable_cores() -> list[int]:
@@ -89,34 +128,38 @@ def choose_gpus(wanted: str | None, count: int, visible: str | None) -> list[str
     except ValueError:
         raise UserError(f"--gpus {wanted}: write numbers, as in 0,1, or all or none") from None
     if not all(0 <= number < len(names) for number in numbers):
-        raise UserError(f"--gpus {wanted}: this machine has {len(names)} GPUs; choose of them")
+        raise UserError(
+            f"--gpus {wanted}: this machine has {len(names)} GPUs, numbered from 0; choose among "
+            "them, or write none"
+        )
     if len(set(numbers)) < len(numbers):
-        raise UserError(f"--gpus {wanted}: names a GPU twice; for several workers use --per-gpu")
+        raise UserError(
+            f"--gpus {wanted}: names a GPU twice; for several workers on each, use --per-gpu"
+        )
     return [names[number].strip() for number in numbers]
 
 
-@dataclass
-class _Member:
-    seat: Seat
-    log: Path
-    restarts: Restarts
-    begin: int = 0  # where in the log its present life begins
-    process: subprocess.Popen[bytes] | None = None
-    wake: float = 0.0
-    finished: bool = False
+@dataclass(kw_only=True)
+class _LocalMember(Member):
+    """A worker process and where it runs.
 
-
-class Fleet:
-    """The workers of one study on this machine (see ``Workers``).
-
-    Use as a context manager: leaving it ends every process.
+    Attributes:
+        begin: the byte of the log at which its present process began to write.
     """
+
+    slot: Slot
+    begin: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+
+class LocalFleet(Fleet[_LocalMember]):
+    """The workers of one study on this machine."""
 
     def __init__(
         self,
         command: Sequence[str],
         storage: str,
-        seats: Sequence[Seat],
+        slots: Sequence[Slot],
         logs: Path,
         label: str = "worker",
         pauses: Sequence[float] = BACKOFF_SECONDS,
@@ -131,79 +174,37 @@ class Fleet:
         Raises:
             UserError: the folder cannot be made.
         """
-        self._command, self._storage = list(command), storage
         make_logs(logs)
-        self._members = [
-            _Member(seat, logs / f"{label}-{i}.log", Restarts(pauses))
-            for i, seat in enumerate(seats)
-        ]
-        self._draining = False
-        self._news: list[str] = []
+        super().__init__(
+            [
+                _LocalMember(log=logs / f"{label}-{i}.log", restarts=Restarts(pauses), slot=slot)
+                for i, slot in enumerate(slots)
+            ]
+        )
+        self._command, self._storage = list(command), storage
 
-    def __enter__(self) -> Fleet:
-        for member in self._members:
-            self._start(member)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.drain()
-        deadline = time.monotonic() + 60
-        for member in self._members:
-            if member.process is not None:
-                try:
-                    member.process.wait(max(0.0, deadline - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    member.process.kill()
-                    member.process.wait()
-
-    def poll(self) -> bool:
-        """See ``Workers.poll``."""
-        for member in self._members:
-            self._tend(member)
-        return any(not member.finished for member in self._members)
-
-    def news(self) -> list[str]:
-        """See ``Workers.news``: workers that died."""
-        news, self._news = self._news, []
-        return news
-
-    def drain(self) -> None:
-        """See ``Workers.drain``."""
-        self._draining = True
-        for member in self._members:
-            if member.process is not None and member.process.poll() is None:
-                member.process.send_signal(signal.SIGTERM)
-
-    def _start(self, member: _Member) -> None:
-        seat = member.seat
+    def _start(self, member: _LocalMember) -> None:
+        slot = member.slot
         with member.log.open("ab") as output:
             member.begin = output.seek(0, os.SEEK_END)
             member.process = start_worker(
-                self._command, self._storage, seat.device, seat.threads, output, seat.environment
+                self._command, self._storage, slot.device, slot.threads, output, slot.environment
             )
-        if seat.cores:
+        if slot.cores:
             # It may be gone already, or the container may forbid it: it works without, too.
             with contextlib.suppress(AttributeError, OSError):
-                os.sched_setaffinity(member.process.pid, seat.cores)
-        member.restarts.started()
+                os.sched_setaffinity(member.process.pid, slot.cores)
 
-    def _tend(self, member: _Member) -> None:
-        if member.finished:
-            return
-        if member.process is None:
-            if self._draining:
-                member.finished = True
-            elif time.monotonic() >= member.wake:
-                self._start(member)
-            return
+    def _ended(self, member: _LocalMember) -> Exit | None:
+        assert member.process is not None
         code = member.process.poll()
-        if code is None:
-            return
-        member.process = None
-        if code == 0 or self._draining:
-            member.finished = True
-            return
-        why = last_words(member.log, member.begin, code)
-        pause = member.restarts.died(why, member.log, code)
-        self._news.append(f"a worker died ({why}) and starts again in {pause:.0f} s")
-        member.wake = time.monotonic() + pause
+        return None if code is None else exit_of(code, member.log, member.begin)
+
+    def _dismiss(self, member: _LocalMember) -> None:
+        if member.process is not None and member.process.poll() is None:
+            member.process.send_signal(signal.SIGTERM)
+
+    def _discard(self, member: _LocalMember) -> None:
+        if member.process is not None and member.process.poll() is None:
+            member.process.kill()
+            member.process.wait()

@@ -1,58 +1,83 @@
-"""Worker processes on a Ray cluster: placed and restarted by Ray, followed from here."""
+"""Workers on a Ray cluster: placed and restarted by Ray, followed from here."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
-import secrets
-import signal
-import socket
-import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneoff.search.errors import SearchError, UserError
-from tuneoff.search.launch.base import BAD_INPUT, Restarts, last_words, make_logs, start_worker
+from tuneoff.messages import first_line
+from tuneoff.search.errors import UserError
+from tuneoff.search.launch.base import Exit, Fleet, Member, Restarts, make_logs
+from tuneoff.search.launch.launcher import (
+    CPUS,
+    GPUS,
+    Launcher,
+    LaunchRequest,
+    Option,
+    Terminal,
+)
+from tuneoff.search.launch.ray_actor import JobSpec, Location, Resources, WorkerActor
 
-FRACTION = 10_000  # Ray counts resources in ten-thousandths
 OBJECT_STORE_BYTES = 100 * 2**20  # nothing of ours is kept there
 ANSWER_SECONDS = 30.0  # for a worker to hear that it is asked to leave
 PLACE_SECONDS = 5.0  # the same, for one that was never seen: it most likely waits for a node
-LEAVING_SECONDS = 60.0  # for all of them to leave
 WAITING_SECONDS = 10.0  # before we say that nobody has found a place
 
+ADDRESS = Option(
+    "--address",
+    "The cluster; auto for the one that runs here, local for one of our own. "
+    "[default: RAY_ADDRESS, else auto]",
+    metavar="HOST:PORT",
+)
 
-@dataclass(frozen=True)
-class Share:
-    """What one worker takes of its node: CPU cores, and GPUs (a fraction, or none)."""
 
-    cpus: int
-    gpus: float
+def launch_on_ray(request: LaunchRequest, terminal: Terminal) -> int:
+    """Run workers on a Ray cluster until they are done, or until a signal; the exit code.
 
-    @classmethod
-    def of(cls, cpus: int, per_gpu: int, use_gpus: bool) -> Share:
-        """``per_gpu`` workers share a GPU; rounded down, so that they all fit."""
-        return cls(cpus, math.floor(FRACTION / per_gpu) / FRACTION if use_gpus else 0.0)
+    Raises:
+        UserError: there is no such cluster, or it cannot take such workers.
+    """
+    logs = request.logs.absolute()
+    gpus, cpus, address = (request.options[key] for key in ("gpus", "cpus", "address"))
+    if gpus not in (None, "all", "none"):
+        raise UserError(f"--gpus {gpus}: Ray chooses the GPUs itself; write all or none")
+    make_logs(logs)
+    with connected(address, logs):
+        if not serves_one_machine():
+            request.check_reachable()
+        use_gpus = gpus != "none" and has_gpus()
+        resources = Resources.of(cpus, request.per_gpu, use_gpus)
+        fleet = RayFleet(
+            request.command, request.storage, logs, resources, request.workers, request.shared
+        )
+        if gpus == "all" and not use_gpus:
+            terminal.say("No node of the cluster has a GPU: the workers run on CPUs.")
+        terminal.begin()
+        terminal.say(f"{request.study}: {len(fleet)} workers with {resources} each; logs in {logs}")
+        return terminal.follow(fleet)
 
-    def __str__(self) -> str:
-        cpus = f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"
-        return f"{cpus} and {self.gpus:g} GPU" if self.gpus else cpus
+
+LAUNCHER = Launcher(launch_on_ray, (GPUS, CPUS, ADDRESS))
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, folder: Path) -> Iterator[None]:
     """Join a Ray cluster, and leave it at the end.
 
     Args:
         address: HOST:PORT, "auto" for the one that runs here, "local" for one of our own; without
             it, what RAY_ADDRESS says, else "auto".
+        folder: one without Python modules. Ray's processes look for modules in the folder that a
+            program joins from, before they look anywhere else: a user's own queue.py or random.py
+            would stand in for Python's.
 
     Raises:
         UserError: Ray is not installed, or there is no such cluster.
@@ -69,12 +94,14 @@ def connected(address: str | None) -> Iterator[None]:
     if address == "local":
         own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        with chdir(folder):
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:
         # ConnectionError, RuntimeError and ValueError, and at "ray://" whatever gRPC raises.
+        why = first_line(error)[:200]
         raise UserError(
-            f"--address {address}: no Ray cluster of this Ray can be reached ({_line(error)}); "
-            "start one with `ray start --head`, or use --address local"
+            f"--address {address}: no Ray cluster of this Ray can be reached ({why}); start one "
+            "with `ray start --head`, or use --address local"
         ) from None
     try:
         yield
@@ -82,119 +109,32 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-@dataclass(frozen=True)
-class Left:
-    """How a worker process ended: its exit code, and the last line that it wrote."""
-
-    code: int
-    why: str
-
-
-@dataclass(frozen=True)
-class Whereabouts:
-    """Where a worker is; ``life`` is another each time that Ray starts it again."""
-
-    host: str
-    life: str
-
-
-@dataclass(frozen=True)
-class Errand:
-    """What a worker is to do, as it travels to its node.
+@dataclass(kw_only=True)
+class _RayMember(Member):
+    """A worker's actor, and references to what its methods will return.
 
     Attributes:
-        command: what follows ``tuneoff worker``.
-        storage: URL; it may hold a password, so it is on no command line and in no printed form.
-        folder: the launcher's, to work in where it is there: a study's data.path may be relative.
-        log: the file for what the worker prints.
-        shared: must the folder of the logs be there on every node? Not if checkpoints go to an
-            artifact store: then each node makes its own.
+        exited: what ``run`` returns.
+        looked: what ``location`` returns, while we wait for that.
+        location: what it returned last.
+        asked: what ``drain`` returns, while we wait for that.
+        asked_at: when it was asked to drain, on the monotonic clock.
     """
 
-    command: Sequence[str]
-    storage: str = field(repr=False)
-    folder: Path
-    log: Path
-    share: Share
-    shared: bool = True
-
-
-class _Actor:
-    """A worker's life on its node: a ``tuneoff worker`` process and its log.
-
-    A process of its own, because signals reach only the main thread of one, which here is Ray's.
-    When this actor dies, Ray kills the process too; where it does not, the process notices that
-    its parent is gone, checkpoints and leaves.
-    """
-
-    def __init__(self, errand: Errand) -> None:
-        self._errand = errand
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._draining = False
-        self._life = secrets.token_hex(8)
-
-    def whereabouts(self) -> Whereabouts:
-        """Where it is."""
-        return Whereabouts(socket.gethostname(), self._life)
-
-    def run(self) -> Left:
-        """Run the worker to its end; Ray calls this again elsewhere if the node is lost."""
-        errand = self._errand
-        if not errand.shared:
-            errand.log.parent.mkdir(parents=True, exist_ok=True)
-        elif not errand.log.parent.is_dir():
-            # Checkpoints that one node alone sees are lost with it.
-            return Left(
-                BAD_INPUT,
-                f"node {socket.gethostname()} has no folder {errand.log.parent}; choose a --work "
-                "that every node shares, or give the study [workers] artifacts",
-            )
-        with errand.log.open("ab") as output:
-            begin = output.seek(0, os.SEEK_END)
-            with self._lock:
-                if self._draining:
-                    return Left(0, "")
-                # Ray has told this process which GPUs it may see; the worker inherits that.
-                self._process = start_worker(
-                    errand.command,
-                    errand.storage,
-                    "cuda:0" if errand.share.gpus else "cpu",
-                    errand.share.cpus,
-                    output,
-                    {},
-                    errand.folder if errand.folder.is_dir() else None,
-                )
-        code = self._process.wait()
-        return Left(code, last_words(errand.log, begin, code) if code else "")
-
-    def drain(self) -> None:
-        """Ask the worker to checkpoint and leave."""
-        with self._lock:
-            self._draining = True
-            if self._process is not None and self._process.poll() is None:
-                self._process.send_signal(signal.SIGTERM)
-
-
-@dataclass
-class _Member:
-    errand: Errand
-    restarts: Restarts = field(default_factory=Restarts)
+    job: JobSpec
     actor: Any = None
-    left: Any = None  # reference to what run() returns
-    looked: Any = None  # reference to what whereabouts() returns
-    where: Whereabouts | None = None
-    asked: Any = None  # reference to what drain() returns
+    exited: Any = None
+    looked: Any = None
+    location: Location | None = None
+    asked: Any = None
     asked_at: float = 0.0
-    wake: float = 0.0
-    finished: bool = False
 
 
-class RayFleet:
-    """The workers of one study on the Ray cluster that we are connected to (see ``Workers``).
+class RayFleet(Fleet[_RayMember]):
+    """The workers of one study on the Ray cluster that we are connected to.
 
     Ray chooses the nodes, spread out, and starts a worker again on another node when its own is
-    lost. Use as a context manager: leaving it ends every worker.
+    lost.
     """
 
     def __init__(
@@ -202,7 +142,7 @@ class RayFleet:
         command: Sequence[str],
         storage: str,
         logs: Path,
-        share: Share,
+        resources: Resources,
         workers: int | None = None,
         shared: bool = True,
     ) -> None:
@@ -210,158 +150,101 @@ class RayFleet:
         Args:
             command: what follows ``tuneoff worker``; device and threads are added.
             storage: URL; it may hold a password.
-            logs: folder for one log file a worker.
+            logs: folder for one log file a worker; it must exist.
+            resources: what each worker takes.
             workers: how many (default: as many as the cluster has room for).
-            shared: see ``Errand``.
+            shared: see ``JobSpec``.
 
         Raises:
-            UserError: the folder cannot be made, or no node is big enough for a worker.
+            UserError: no node is big enough for a worker.
         """
         import ray
 
-        make_logs(logs)
-        self._ray = ray
-        self._share = share
-        count = workers or room(ray.nodes(), share)
+        count = workers or room(ray.nodes(), resources)
         if count < 1:
             raise UserError(
-                f"no node of the Ray cluster has the {share} that a worker takes; change --cpus "
-                "or --gpus, or say how many to wait for with --workers"
+                f"no node of the Ray cluster has the {resources} that a worker takes; change "
+                "--cpus or --gpus, or say how many workers are to wait for one with --workers"
             )
         label = f"ray-{ray.get_runtime_context().get_job_id()}"
-        self._members = [
-            _Member(
-                Errand(
-                    tuple(command), storage, Path.cwd(), logs / f"{label}-{i}.log", share, shared
-                )
-            )
-            for i in range(count)
+        paths = [logs / f"{label}-{i}.log" for i in range(count)]
+        jobs = [
+            JobSpec(tuple(command), storage, Path.cwd(), log, resources, shared) for log in paths
         ]
+        super().__init__([_RayMember(log=job.log, restarts=Restarts(), job=job) for job in jobs])
+        self._ray = ray
+        self._resources = resources
         self._begun = time.monotonic()
-        self._draining = False
         self._placed = ""
-        self._news: list[str] = []
-
-    def __len__(self) -> int:
-        """How many workers there are to be."""
-        return len(self._members)
-
-    def __enter__(self) -> RayFleet:
-        for member in self._members:
-            self._start(member)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.drain()
-        deadline = time.monotonic() + LEAVING_SECONDS
-        while time.monotonic() < deadline:
-            with suppress(SearchError):
-                if not self.poll():
-                    break
-            time.sleep(0.1)
-        for member in self._members:
-            self._finish(member)
 
     def poll(self) -> bool:
         """See ``Workers.poll``."""
-        for member in self._members:
-            if not member.finished:
-                self._tend(member)
+        at_work = super().poll()
         self._tell_places()
-        return any(not member.finished for member in self._members)
+        return at_work
 
-    def news(self) -> list[str]:
-        """See ``Workers.news``: where the workers are, and which died or were lost."""
-        news, self._news = self._news, []
-        return news
-
-    def drain(self) -> None:
-        """See ``Workers.drain``."""
-        self._draining = True
-        for member in self._members:
-            if not member.finished:
-                self._press(member)
-
-    def _start(self, member: _Member) -> None:
+    def _start(self, member: _RayMember) -> None:
         if member.actor is None:
             # Without end: a cluster of preemptible nodes loses them all the time.
-            remote = self._ray.remote(_Actor).options(
-                num_cpus=self._share.cpus,
-                num_gpus=self._share.gpus,
+            remote = self._ray.remote(WorkerActor).options(
+                num_cpus=self._resources.cpus,
+                num_gpus=self._resources.gpus,
                 max_restarts=-1,
                 max_task_retries=-1,
                 max_concurrency=3,
                 scheduling_strategy="SPREAD",
             )
-            member.actor = remote.remote(member.errand)
-        member.left = member.actor.run.remote()
-        member.restarts.started()
+            member.actor = remote.remote(member.job)
+        member.exited = member.actor.run.remote()
 
-    def _tend(self, member: _Member) -> None:
-        if member.left is None:
-            if self._draining:
-                self._finish(member)
-            elif time.monotonic() >= member.wake:
-                self._start(member)
-            return
-        if self._is_there(member.left):
-            self._ended(member, self._result(member))
-        elif self._draining:
-            self._press(member)
-        else:
-            self._look(member)
-
-    def _result(self, member: _Member) -> Left:
+    def _ended(self, member: _RayMember) -> Exit | None:
+        if not self._is_there(member.exited):
+            return None
         try:
-            left: Left = self._ray.get(member.left)
+            ended: Exit = self._ray.get(member.exited)
         except self._ray.exceptions.RayError as error:
             # The actor could not be made, or is gone for good: the next one is a new one.
-            member.actor = member.looked = member.where = None
-            return Left(1, f"Ray: {_line(error)}")
-        return left
+            member.actor = member.looked = member.location = None
+            return Exit(1, f"Ray: {first_line(error)[:200]}")
+        return ended
 
-    def _ended(self, member: _Member, left: Left) -> None:
-        member.left = None
-        if left.code == 0 or self._draining:
-            self._finish(member)
-            return
-        pause = member.restarts.died(left.why, member.errand.log, left.code)
-        self._news.append(f"a worker died ({left.why}) and starts again in {pause:.0f} s")
-        member.wake = time.monotonic() + pause
+    def _watch(self, member: _RayMember) -> None:
+        if self._draining:
+            self._dismiss(member)
+        else:
+            self._locate(member)
 
-    def _look(self, member: _Member) -> None:
+    def _locate(self, member: _RayMember) -> None:
         """Learn where a worker is, and whether Ray had to start it again."""
         if member.looked is None:
-            member.looked = member.actor.whereabouts.remote()
+            member.looked = member.actor.location.remote()
         if not self._is_there(member.looked):
             return
         try:
-            where: Whereabouts = self._ray.get(member.looked)
+            location: Location = self._ray.get(member.looked)
         except self._ray.exceptions.RayError:
             return  # what run() returns will say so, too
         finally:
             member.looked = None
-        if member.where is not None and member.where.life != where.life:
-            why = f"its node or its Ray process on {member.where.host} was lost"
-            member.restarts.died(why, member.errand.log)
+        before = member.location
+        if before is not None and before.incarnation != location.incarnation:
+            why = f"its node or its Ray process on {before.host} was lost"
+            member.restarts.died(why, member.log)
             member.restarts.started()
-            self._news.append(f"a worker died ({why}); Ray started it again on {where.host}")
-        member.where = where
+            self._news.append(f"a worker died ({why}); Ray started it again on {location.host}")
+        member.location = location
 
-    def _press(self, member: _Member) -> None:
+    def _dismiss(self, member: _RayMember) -> None:
         """Have a worker leave, wherever Ray may have taken it in the meantime."""
-        patience = ANSWER_SECONDS if member.where else PLACE_SECONDS
-        if member.left is None:
-            self._finish(member)  # it waits to be started again
-        elif member.asked is None:
+        patience = ANSWER_SECONDS if member.location else PLACE_SECONDS
+        if member.asked is None:
             member.asked, member.asked_at = member.actor.drain.remote(), time.monotonic()
         elif self._is_there(member.asked):
             member.asked = None  # ask again: Ray may have started it again in between
         elif time.monotonic() - member.asked_at > patience:
             self._finish(member)
 
-    def _finish(self, member: _Member) -> None:
-        member.finished = True
+    def _discard(self, member: _RayMember) -> None:
         if member.actor is not None:
             self._ray.kill(member.actor)
             member.actor = None
@@ -371,12 +254,13 @@ class RayFleet:
         return bool(done)
 
     def _tell_places(self) -> None:
-        hosts = Counter(m.where.host for m in self._members if m.where and not m.finished)
-        waiting = sum(not m.where and not m.finished for m in self._members)
+        working = [member for member in self._members if not member.finished]
+        hosts = Counter(member.location.host for member in working if member.location)
+        waiting = sum(not member.location for member in working)
         if self._draining or (not hosts and time.monotonic() - self._begun < WAITING_SECONDS):
             return
         parts = [f"{n} on {host}" for host, n in sorted(hosts.items())]
-        parts += [f"{waiting} waiting for a node with {self._share}"] * bool(waiting)
+        parts += [f"{waiting} waiting for a node with {self._resources}"] * bool(waiting)
         placed = f"workers: {', '.join(parts)}"
         if parts and placed != self._placed:
             self._news.append(placed)
@@ -398,20 +282,14 @@ def has_gpus() -> bool:
     return bool(ray.cluster_resources().get("GPU", 0))
 
 
-def room(nodes: Sequence[dict[str, Any]], share: Share) -> int:
+def room(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:
     """How many workers fit on these nodes when nobody else is there."""
     count = 0
     for node in nodes:
         if node["Alive"]:
             there = node["Resources"]
-            fit = there.get("CPU", 0) / share.cpus
-            if share.gpus:
-                fit = min(fit, there.get("GPU", 0) / share.gpus)
+            fit = there.get("CPU", 0) / resources.cpus
+            if resources.gpus:
+                fit = min(fit, there.get("GPU", 0) / resources.gpus)
             count += math.floor(fit)
     return count
-
-
-def _line(error: Exception) -> str:
-    """The first line of a message that is worth reading."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]

@@ -7,28 +7,111 @@ checkpoint and leave within a batch, and the job goes back to the queue, to go o
 
 from __future__ import annotations
 
+import runpy
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tuneoff.search.errors import SearchError, UserError
+from tuneoff.search.launch.launcher import CPUS, Launcher, LaunchRequest, Option, Terminal
+from tuneoff.search.launch.local import LocalFleet, slots_here
 
 SIGNAL_SECONDS = 120  # before a job's time is up
 SCONTROL_SECONDS = 60
 OFTEN = 1_000_000  # requeues that submitit allows
 
+OPTIONS = (
+    CPUS,
+    Option("--partition", "The partition to run in.", metavar="NAME"),
+    Option(
+        "--time",
+        "A job's time limit. The study goes on in another turn when it is over.",
+        kind=int,
+        metavar="MINUTES",
+        default=240,
+        least=5,
+    ),
+    Option("--gpus-per-node", "GPUs of each job.", kind=int, metavar="N", default=0, least=0),
+    Option(
+        "--slurm",
+        "Any other option of sbatch: --slurm account=lab",
+        metavar="KEY=VALUE",
+        multiple=True,
+    ),
+    Option("--folder", "Folder for scripts and output. [default: in --work]", kind=Path),
+    Option("--job", "Be this job of the array, on its node.", hidden=True),
+)
+
+
+def launch_on_slurm(request: LaunchRequest, terminal: Terminal) -> int:
+    """Submit jobs to Slurm, and say what to do next; or be one of these jobs. The exit code.
+
+    Raises:
+        UserError: there is no Slurm here, or it refuses the jobs, or nodes could not work.
+        SearchError: Slurm does not put this job back into the queue.
+    """
+    options = request.options
+    if options["job"] is not None:
+        return _work_in_job(request, terminal, options["job"])
+    array = JobArray(
+        workers=request.workers or max(1, options["gpus_per_node"] * request.per_gpu),
+        gpus=options["gpus_per_node"],
+        per_gpu=request.per_gpu,
+        cpus=options["cpus"],
+        minutes=options["time"],
+        partition=options["partition"],
+        others=parse_options(options["slurm"]),
+    )
+    request.check_reachable()
+    folder = (options["folder"] or request.folder / "slurm").absolute()
+    terminal.begin()
+    ids = submit(Job(job_command(request)), array, request.storage, folder)
+    number = ids[0].partition("_")[0]
+    jobs = f"jobs {number}_[0-{len(ids) - 1}]" if len(ids) > 1 else f"job {number}"
+    terminal.say(f"{request.study}: {array.workers} workers in Slurm's {jobs}")
+    terminal.say(f"Output: {folder}; logs of the workers: {request.logs}")
+    terminal.say(f"Watch:  tuneoff status {request.study} --watch")
+    terminal.say(f"End:    tuneoff stop {request.study}")
+    return 0
+
+
+LAUNCHER = Launcher(launch_on_slurm, OPTIONS)
+
+
+def job_command(request: LaunchRequest) -> tuple[str, ...]:
+    """The words after ``tuneoff`` by which a job does its part of a request."""
+    words = ["launch", *request.command, "--on", "slurm", "--per-gpu", str(request.per_gpu)]
+    for key in ("cpus", "gpus_per_node"):
+        words += [f"--{key.replace('_', '-')}", str(request.options[key])]
+    return tuple(words)
+
+
+def _work_in_job(request: LaunchRequest, terminal: Terminal, job: str) -> int:
+    """What a job does on its node; the exit code."""
+    gpus = ",".join(map(str, range(request.options["gpus_per_node"])))
+    count = terminal.count_gpus() if gpus else 0
+    slots = slots_here(count, None if gpus else 1, gpus or "none", request.per_gpu)
+    # Slurm keeps a job to its cores, so its workers need not be kept to theirs.
+    slots = [replace(slot, threads=request.options["cpus"], cores=()) for slot in slots]
+    fleet = LocalFleet(request.command, request.storage, slots, request.logs, f"slurm-{job}")
+    # A study that was drained in the meantime stays so: this job may have waited for days.
+    code = terminal.follow(fleet, patient=True)
+    if is_requeued_after(code - 128):
+        requeue(job)
+    return code
+
 
 @dataclass(frozen=True)
-class Request:
-    """What to ask Slurm for.
+class JobArray:
+    """An array of equal jobs, as it is asked of Slurm.
 
     Attributes:
         workers: in all jobs together.
@@ -58,8 +141,9 @@ class Request:
         jobs, over = divmod(self.workers, self.workers_per_job)
         if over:
             raise UserError(
-                f"--workers {self.workers} do not fill jobs of {self.workers_per_job} (GPUs of a "
-                f"node times --per-gpu); ask for {(jobs + 1) * self.workers_per_job}"
+                f"--workers {self.workers} is not a multiple of the {self.workers_per_job} workers "
+                "of a job (--gpus-per-node times --per-gpu); ask for "
+                f"{(jobs + 1) * self.workers_per_job}"
             )
         return jobs
 
@@ -71,19 +155,19 @@ class Job:
     submitit pickles it, so it holds no storage URL: that is in the job's environment.
 
     Attributes:
-        main: runs the command line with these words and exits with its code.
-        command: ``launch`` and what follows; ``--job`` and the job's id are added.
+        command: the words after ``tuneoff``; ``--job`` and the job's id are added.
     """
 
-    main: Callable[[Sequence[str]], NoReturn]
     command: tuple[str, ...]
 
     def __call__(self) -> None:
         """Run in the job, by submitit."""
         from submitit import JobEnvironment
 
+        # As `python -m tuneoff`, in the very process to which Slurm sends its signals.
+        sys.argv = ["tuneoff", *self.command, "--job", JobEnvironment().job_id]
         try:
-            self.main([*self.command, "--job", JobEnvironment().job_id])
+            runpy.run_module("tuneoff", run_name="__main__")
         except SystemExit as end:
             # Of a job that is requeued, or failed and said why, submitit is to keep no result.
             if end.code:
@@ -96,10 +180,11 @@ class Job:
         return DelayedSubmission(self)
 
 
-def submit(job: Job, request: Request, storage: str, folder: Path) -> list[str]:
+def submit(job: Job, array: JobArray, storage: str, folder: Path) -> list[str]:
     """Submit an array of jobs; their ids.
 
     Args:
+        job: what each of them does.
         storage: URL, passed in the environment, because it may hold a password.
         folder: for submitit's files and the jobs' output, on a disk that every node shares.
 
@@ -107,7 +192,7 @@ def submit(job: Job, request: Request, storage: str, folder: Path) -> list[str]:
         UserError: submitit is not installed, Slurm is not here, the folder cannot be made, or
             Slurm refuses such a job.
     """
-    count = request.jobs
+    count = array.jobs
     try:
         import submitit
         from submitit.helpers import environment_variables
@@ -130,7 +215,7 @@ def submit(job: Job, request: Request, storage: str, folder: Path) -> list[str]:
     # when it is preempted not put it back into the queue.
     python = shlex.join(["bash", "-c", 'trap "" TERM; exec "$@"', "tuneoff", sys.executable, "-P"])
     executor = submitit.SlurmExecutor(folder, max_num_timeout=OFTEN, python=python)
-    executor.update_parameters(**parameters(request))
+    executor.update_parameters(**parameters(array))
     # Slurm gives each job the environment that it was submitted from, on every requeue too.
     try:
         # submitit prints what sbatch complains of, and then raises it as well.
@@ -145,29 +230,29 @@ def submit(job: Job, request: Request, storage: str, folder: Path) -> list[str]:
     return [job.job_id for job in jobs]
 
 
-def parameters(request: Request) -> dict[str, Any]:
-    """A request as submitit's SlurmExecutor takes it."""
-    cpus = request.cpus * request.workers_per_job
+def parameters(array: JobArray) -> dict[str, Any]:
+    """An array as submitit's SlurmExecutor takes it."""
+    cpus = array.cpus * array.workers_per_job
     given: dict[str, Any] = {
         "job_name": "tuneoff",
-        "time": request.minutes,
+        "time": array.minutes,
         "nodes": 1,
         "cpus_per_task": cpus,
         # Since Slurm 22.05 srun no longer takes over what sbatch was told, and would use one core.
         "srun_args": [f"--cpus-per-task={cpus}"],
-        "array_parallelism": request.jobs,
+        "array_parallelism": array.jobs,
         # submitit's own choice is SIGUSR2, which our workers do not know.
         "setup": ["export SUBMITIT_PREEMPT_SIGNAL=USR1"],
         "additional_parameters": {
             "requeue": True,
-            **request.others,
+            **array.others,
             "signal": f"USR1@{SIGNAL_SECONDS}",
         },
     }
-    if request.partition is not None:
-        given["partition"] = request.partition
-    if request.gpus:
-        given["gpus_per_node"] = request.gpus
+    if array.partition is not None:
+        given["partition"] = array.partition
+    if array.gpus:
+        given["gpus_per_node"] = array.gpus
     return given
 
 

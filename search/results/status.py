@@ -1,4 +1,4 @@
-"""How far a study is: what `status` prints and what `run` shows while it works."""
+"""How far a study is: what `status` prints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
-from rich.table import Table
 
 from tuneoff.search.results.read import state_of
 from tuneoff.search.store.attributes import FAILURE
@@ -93,16 +92,6 @@ def read_status(study: Study) -> Status:
             if FAILURE.is_set(trial)
         ),
     )
-
-
-def table(status: Status) -> Table:
-    """The status as a table for the terminal."""
-    rows = Table("", "epochs", "of", "best error", "trials", "lost", title=status.study)
-    for arm in status.arms:
-        states = ", ".join(f"{n} {state}" for state, n in sorted(arm.states.items()))
-        best = "-" if arm.best is None else f"{arm.best:.2%}"
-        rows.add_row(arm.name, str(arm.spent), str(arm.budget), best, states, str(arm.lost))
-    return rows
 
 
 def _arm(study: Study, arm: str, parts: Sequence[tuple[Search, SearchState]]) -> ArmStatus:

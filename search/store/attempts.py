@@ -129,6 +129,26 @@ def _select(
         return [Attempt(**row._mapping) for row in connection.execute(query)]
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many attempts were made at a search's trials, how many ended, and their epochs."""
+
+    made: int
+    ended: int
+    epochs: int
+
+
+def totals(database: Database, searches: Iterable[str]) -> dict[str, Totals]:
+    """The totals of each of these searches that has attempts, counted by the database."""
+    query = (
+        sa.select(_t.search, sa.func.count(), sa.func.count(_t.end), sa.func.sum(_t.epochs))
+        .where(_t.search.in_(list(searches)))
+        .group_by(_t.search)
+    )
+    with database.engine.connect() as connection:
+        return {search: Totals(*numbers) for search, *numbers in connection.execute(query)}
+
+
 def spent(attempts: Iterable[Attempt]) -> int:
     """Epochs that these attempts have trained: the ledger's sum."""
     return sum(attempt.epochs for attempt in attempts)

@@ -27,7 +27,7 @@ STUDY = {
     "space__lr__high": "0.3",  # a rate that diverges would end trials early
     "ensemble__members": '[{ model = "proxy" }]',
 }
-# However pytest ends, the cluster ends with it: its processes are this shell's search.
+# However pytest ends, the cluster ends with it: its processes are this shell's group.
 GUARD = '"$@" & cat > /dev/null; kill -KILL 0'
 
 

@@ -93,7 +93,7 @@ class TestCompare:
         assert sorted((run["arm"], run["repeat"]) for run in results["runs"]) == sorted(
             (arm, repeat) for arm in ARMS for repeat in range(2)
         )
-        assert all(0 <= run["pick"]["test_error"] < 1 for run in results["runs"])
+        assert all(0 <= run["recommendation"]["test_error"] < 1 for run in results["runs"])
 
     def test_with_another_reference(self, quickly: Callable[..., str]) -> None:
         said = quickly("compare", "digits", "--reference", "random")

@@ -117,6 +117,6 @@ class TestFleet(LauncherConformance):
     def make_workers(
         self, command: list[str], storage: str, logs: Path
     ) -> AbstractContextManager[Workers]:
-        from tuneoff.search.launch.local import Fleet, seats, usable_cores
+        from tuneoff.search.launch.local import LocalFleet, share_out, usable_cores
 
-        return Fleet(command, storage, seats(usable_cores()[:1], [], 2), logs)
+        return LocalFleet(command, storage, share_out(usable_cores()[:1], [], 2), logs)

@@ -11,37 +11,37 @@ import psutil
 import pytest
 
 from tuneoff.search.errors import SearchError, UserError
-from tuneoff.search.launch.base import Restarts, Seat
-from tuneoff.search.launch.local import Fleet, choose_gpus, seats, usable_cores
+from tuneoff.search.launch.base import Restarts, Slot
+from tuneoff.search.launch.local import LocalFleet, choose_gpus, share_out, usable_cores
 
 
-class TestSeats:
+class TestSlots:
     """Sharing a machine."""
 
     def test_each_worker_has_cores_of_its_own(self) -> None:
-        found = seats([0, 2, 4, 6, 8, 10, 12], [], workers=3)
-        assert [seat.cores for seat in found] == [(0, 2), (4, 6), (8, 10, 12)]
-        assert [seat.threads for seat in found] == [2, 2, 3]
-        assert {seat.device for seat in found} == {"cpu"}
+        found = share_out([0, 2, 4, 6, 8, 10, 12], [], workers=3)
+        assert [slot.cores for slot in found] == [(0, 2), (4, 6), (8, 10, 12)]
+        assert [slot.threads for slot in found] == [2, 2, 3]
+        assert {slot.device for slot in found} == {"cpu"}
 
     def test_one_worker_a_core_unless_told(self) -> None:
-        assert [seat.cores for seat in seats([3, 5], [])] == [(3,), (5,)]
+        assert [slot.cores for slot in share_out([3, 5], [])] == [(3,), (5,)]
 
     def test_more_workers_than_cores(self) -> None:
-        found = seats([3, 5], [], workers=5)
-        assert [seat.cores for seat in found] == [(3,), (5,), (3,), (5,), (3,)]
-        assert {seat.threads for seat in found} == {1}
+        found = share_out([3, 5], [], workers=5)
+        assert [slot.cores for slot in found] == [(3,), (5,), (3,), (5,), (3,)]
+        assert {slot.threads for slot in found} == {1}
 
     def test_gpus(self) -> None:
-        found = seats(range(16), ["0", "GPU-8f1c"], workers=9, per_gpu=2)
-        visible = [seat.environment["CUDA_VISIBLE_DEVICES"] for seat in found]
+        found = share_out(range(16), ["0", "GPU-8f1c"], workers=9, per_gpu=2)
+        visible = [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in found]
         assert visible == ["0", "0", "GPU-8f1c", "GPU-8f1c"]
-        assert {(seat.device, seat.threads, seat.cores) for seat in found} == {("cuda:0", 4, ())}
+        assert {(slot.device, slot.threads, slot.cores) for slot in found} == {("cuda:0", 4, ())}
 
     @pytest.mark.parametrize("numbers", [{"workers": 0}, {"per_gpu": 0}])
     def test_nobody(self, numbers: dict[str, int]) -> None:
         with pytest.raises(UserError, match="at least 1"):
-            seats([0], [], **numbers)
+            share_out([0], [], **numbers)
 
 
 class TestGpus:
@@ -107,11 +107,11 @@ class TestRestarts:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, sqlite_url: str) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, sqlite_url: str) -> Iterator[LocalFleet]:
     """Two workers on a database that is not there: each dies of it, as often as it is started."""
     cores = usable_cores()
-    places = [Seat("cpu", 1, cores=(cores[0],)), Seat("cpu", 1, cores=(cores[-1],))]
-    with Fleet(["digits"], sqlite_url, places, tmp_path / "logs", "me", (0.1, 0.2)) as made:
+    slots = [Slot("cpu", 1, cores=(cores[0],)), Slot("cpu", 1, cores=(cores[-1],))]
+    with LocalFleet(["digits"], sqlite_url, slots, tmp_path / "logs", "me", (0.1, 0.2)) as made:
         yield made
 
 
@@ -120,7 +120,7 @@ def processes() -> list[psutil.Process]:
     return [child for child in children if {"tuneoff", "worker"} <= set(child.cmdline())]
 
 
-def follow(fleet: Fleet, meanwhile: Callable[[], None]) -> None:
+def follow(fleet: LocalFleet, meanwhile: Callable[[], None]) -> None:
     """Until its workers have left."""
     deadline = time.monotonic() + 90
     while fleet.poll():
@@ -132,16 +132,16 @@ def follow(fleet: Fleet, meanwhile: Callable[[], None]) -> None:
 class TestFleet:
     """Real processes."""
 
-    def test_each_is_kept_to_its_cores(self, fleet: Fleet) -> None:
+    def test_each_is_kept_to_its_cores(self, fleet: LocalFleet) -> None:
         cores = usable_cores()
         found = sorted(tuple(worker.cpu_affinity()) for worker in processes())
         assert found == sorted([(cores[0],), (cores[-1],)])
 
-    def test_bad_input_is_the_workers_own_line(self, fleet: Fleet) -> None:
+    def test_bad_input_is_the_workers_own_line(self, fleet: LocalFleet) -> None:
         with pytest.raises(UserError, match=r"^sqlite.*run `tuneoff create` first"):
             follow(fleet, lambda: None)
 
-    def test_a_crash_loop_is_reported_and_stopped(self, fleet: Fleet, tmp_path: Path) -> None:
+    def test_a_crash_loop_is_reported_and_stopped(self, fleet: LocalFleet, tmp_path: Path) -> None:
         killed: set[int] = set()
 
         def kill_all() -> None:
@@ -159,7 +159,7 @@ class TestFleet:
         ]
 
     def test_nobody_is_left(self, tmp_path: Path, sqlite_url: str) -> None:
-        with Fleet(["digits"], sqlite_url, seats([0], [], 2), tmp_path):
+        with LocalFleet(["digits"], sqlite_url, share_out([0], [], 2), tmp_path):
             mine = [worker.pid for worker in processes()]
             assert len(mine) == 2
         for pid in mine:

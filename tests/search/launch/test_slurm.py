@@ -8,31 +8,27 @@ from pathlib import Path
 import pytest
 
 from tuneoff.search.errors import SearchError, UserError
-from tuneoff.search.launch.slurm import Job, Request, parameters, parse_options, requeue, submit
+from tuneoff.search.launch.slurm import Job, JobArray, parameters, parse_options, requeue, submit
 
 
-def leave(words: object) -> None:
-    """A main that does nothing."""
-
-
-def test_request() -> None:
-    request = Request(workers=16, gpus=4, per_gpu=2, cpus=3, minutes=90, others={"qos": "low"})
-    assert request.jobs == 2
-    asked = parameters(request)
+def test_array() -> None:
+    array = JobArray(workers=16, gpus=4, per_gpu=2, cpus=3, minutes=90, others={"qos": "low"})
+    assert array.jobs == 2
+    asked = parameters(array)
     assert asked["cpus_per_task"] == 24
     assert asked["gpus_per_node"] == 4
     assert asked["time"] == 90
     assert asked["additional_parameters"] == {"requeue": True, "qos": "low", "signal": "USR1@120"}
     assert "partition" not in asked
-    on_cpu = Request(workers=5, cpus=2)
+    on_cpu = JobArray(workers=5, cpus=2)
     assert on_cpu.jobs == 5
     assert parameters(on_cpu)["cpus_per_task"] == 2
     assert "gpus_per_node" not in parameters(on_cpu)
 
 
 def test_workers_that_fill_no_job() -> None:
-    with pytest.raises(UserError, match=r"--workers 9 do not fill jobs of 4 .*; ask for 12"):
-        _ = Request(workers=9, gpus=2, per_gpu=2).jobs
+    with pytest.raises(UserError, match=r"--workers 9 is not a multiple of the 4 .*; ask for 12"):
+        _ = JobArray(workers=9, gpus=2, per_gpu=2).jobs
 
 
 def test_options() -> None:
@@ -67,7 +63,7 @@ def test_options_that_are_refused(word: str, needle: str) -> None:
 def test_no_submitit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UserError, match=r'pip install "tuneoff\[slurm\]"'):
-        submit(Job(leave, ()), Request(1), "sqlite://", tmp_path / "slurm")
+        submit(Job(()), JobArray(1), "sqlite://", tmp_path / "slurm")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,203 @@
+"""What it costs to show how a study goes, and what is shown."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from optuna.trial import FrozenTrial, TrialState
+
+from tuneoff.search.cli.following import BAR_SECONDS, LINE_SECONDS, POLL_SECONDS, follow
+from tuneoff.search.policies.base import NewTrial
+from tuneoff.search.results.progress import ArmProgress, ProgressReader
+from tuneoff.search.store import attempts
+from tuneoff.search.store.attempts import Worker
+from tuneoff.search.store.database import Database
+from tuneoff.search.store.tables import attempts_table
+from tuneoff.search.study.opening import open_study
+from tuneoff.search.study.state import new_trial
+from tuneoff.search.study.study import Search, Study
+from tuneoff.testing import FakeClock
+
+
+@dataclass
+class FakeWorkers:
+    """Workers that are at work for so many polls, or until they are drained."""
+
+    polls: int
+    meanwhile: Callable[[int], None] = lambda poll: None
+    drained: bool = False
+    polled: int = 0
+    lines: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> FakeWorkers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def poll(self) -> bool:
+        self.polled += 1
+        self.meanwhile(self.polled)
+        return self.polled <= self.polls and not self.drained
+
+    def news(self) -> list[str]:
+        lines, self.lines = self.lines, []
+        return lines
+
+    def drain(self) -> None:
+        self.drained = True
+
+
+@dataclass
+class Counts:
+    """What was asked of a database."""
+
+    statements: int = 0
+    rows: int = 0
+
+
+def count(database: Database) -> Counts:
+    """Count what is asked of an SQLite database from now on."""
+    counts = Counts()
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, *args: Any) -> Any:
+            counts.statements += 1
+            return super().execute(*args)
+
+        def fetchone(self) -> Any:
+            row = super().fetchone()
+            counts.rows += row is not None
+            return row
+
+        def fetchmany(self, *args: Any) -> Any:
+            rows = super().fetchmany(*args)
+            counts.rows += len(rows)
+            return rows
+
+        def fetchall(self) -> Any:
+            rows = super().fetchall()
+            counts.rows += len(rows)
+            return rows
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, *_: Any) -> Any:
+            return super().cursor(Cursor)
+
+    @sa.event.listens_for(database.engine, "do_connect")
+    def _(dialect: Any, record: Any, args: Any, options: dict[str, Any]) -> None:
+        options["factory"] = Connection
+
+    database.close()  # those to come are counted
+    return counts
+
+
+def add_ended_attempts(study: Study, search: int, me: Worker, number: int) -> None:
+    """A finished trial that took so many attempts of one epoch each."""
+    job = NewTrial({"lr": 0.1}, number)
+    trial = study.add_trial(study.arms[search], new_trial(study, TrialState.RUNNING, job))
+    first = attempts.insert(study.database, me, study.arms[search].name, trial.number, 0, 0, 9)
+    study.database.optuna.set_trial_state_values(
+        study.trial_id(study.arms[search], trial.number), TrialState.COMPLETE, [0.25]
+    )
+    attempts.progress(study.database, first, 1, 0.5)
+    attempts.close(study.database, first, "finished")
+    with study.database.engine.begin() as connection:
+        row = connection.execute(
+            sa.select(attempts_table).where(attempts_table.c.token == first.token)
+        ).one()
+        others = [{**row._mapping, "number": i, "token": f"{i}"} for i in range(1, number)]
+        if others:
+            connection.execute(attempts_table.insert(), others)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_costs_the_same_however_many_attempts_have_ended(
+    terminal: bool,
+    sqlite_database: Database,
+    reopen: Callable[[Database], Database],
+    make_study: Callable[..., Study],
+    me: Worker,
+    never: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Launchers once read every attempt of their study once a second."""
+    monkeypatch.setattr("tuneoff.search.cli.following.console._force_terminal", terminal)
+    costs = []
+    for number in (3, 3000):
+        study = make_study(sqlite_database, repeats=2)
+        add_ended_attempts(study, 0, me, number)
+        watched = open_study(reopen(sqlite_database), study.name, study.work)
+        counts = count(watched.database)
+        clock = FakeClock()
+        follow(watched, FakeWorkers(polls=300), never, clock, clock.sleep)
+        costs.append((counts.statements, counts.rows))
+    assert costs[0] == costs[1]
+    seconds = BAR_SECONDS if terminal else LINE_SECONDS
+    readings = 300 * POLL_SECONDS / seconds
+    # Once it has read everything, nothing changes: each reading is one row for each search, and
+    # one query for each of the two searches of promoted trials.
+    assert costs[0][0] < 8 * readings + 60
+    assert costs[0][1] < 4 * readings + 60
+
+
+def test_what_has_not_changed_is_not_read_again(
+    sqlite_database: Database, make_study: Callable[..., Study], me: Worker
+) -> None:
+    study = make_study(sqlite_database, repeats=2)
+    reader = ProgressReader(study)
+    assert reader.read() == [ArmProgress("random", 0, 18, None)]
+    add_ended_attempts(study, 1, me, 3)
+    asked: list[str] = []
+    read = Study.trials
+
+    def note(self: Study, search: Search) -> tuple[FrozenTrial, ...]:
+        asked.append(search.name)
+        return read(self, search)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Study, "trials", note)
+        assert reader.read() == [ArmProgress("random", 3, 18, 0.25)]
+        assert asked == [study.arms[1].name, study.full.name, study.ensemble.name]
+        asked.clear()
+        assert reader.read() == [ArmProgress("random", 3, 18, 0.25)]
+        assert asked == [study.full.name, study.ensemble.name]
+
+
+def test_lines_are_printed_now_and_then_and_only_if_something_changed(
+    sqlite_database: Database,
+    make_study: Callable[..., Study],
+    me: Worker,
+    never: Callable[[], bool],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    study = make_study(sqlite_database)
+
+    def work(poll: int) -> None:
+        if poll == 20:
+            add_ended_attempts(study, 0, me, 3)
+
+    clock = FakeClock()
+    workers = FakeWorkers(polls=90, meanwhile=work, lines=["a worker died (signal 9)"])
+    follow(study, workers, never, clock, clock.sleep)
+    assert capsys.readouterr().out.splitlines() == [
+        "a worker died (signal 9)",
+        "epochs: random 0/9",
+        "epochs: random 3/9",
+    ]
+
+
+def test_workers_are_drained_once_when_asked_to_stop(
+    sqlite_database: Database, make_study: Callable[..., Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = FakeClock()
+    workers = FakeWorkers(polls=90)
+    follow(make_study(sqlite_database), workers, lambda: clock.now > 10, clock, clock.sleep)
+    assert workers.drained
+    assert workers.polled < 20
+    assert capsys.readouterr().out.count("Stopping: workers checkpoint and leave") == 1

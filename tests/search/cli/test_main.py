@@ -1,0 +1,142 @@
+"""The command line as a whole: what it imports, what its help says, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from tuneoff.search.cli import options
+from tuneoff.search.cli.main import COMMANDS, cli, main
+from tuneoff.search.errors import UserError
+from tuneoff.search.launch.launcher import Launcher
+from tuneoff.search.launch.registry import LAUNCHERS
+from tuneoff.search.store.database import Database
+from tuneoff.search.study.study import Study
+
+LEAVES = [*(name for name in COMMANDS if name != "data"), "data prepare", "data info"]
+
+
+def command(words: str) -> click.Command:
+    """The command of these words."""
+    found: click.Command | None = cli
+    for word in words.split():
+        assert isinstance(found, click.Group)
+        found = found.get_command(click.Context(found), word)
+    assert found is not None
+    return found
+
+
+def test_the_group_imports_nothing_that_is_slow() -> None:
+    code = (
+        "import sys, tuneoff.search.cli.main\n"
+        "print(*{'torch', 'scipy', 'plotly', 'optuna', 'sqlalchemy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+class TestHelp:
+    """What ``--help`` says."""
+
+    @pytest.mark.parametrize("words", LEAVES)
+    def test_each_command_shows_an_example(self, words: str) -> None:
+        assert f"  tuneoff {words} " in (command(words).help or "") + " "
+
+    @pytest.mark.parametrize("words", LEAVES)
+    def test_each_option_is_explained(self, words: str) -> None:
+        found = [p for p in command(words).params if isinstance(p, click.Option) and not p.hidden]
+        assert [option.name for option in found if not option.help] == []
+
+    @pytest.mark.parametrize("words", COMMANDS)
+    def test_the_list_of_commands_shows_each_summary_whole(self, words: str) -> None:
+        assert not command(words).get_short_help_str(65).endswith("...")
+
+
+class TestLaunchers:
+    """The registry of launchers is all that the command line knows of them."""
+
+    def test_each_is_offered(self) -> None:
+        (choice,) = (p for p in command("launch").params if p.name == "place")
+        assert isinstance(choice.type, click.Choice)
+        assert tuple(choice.type.choices) == LAUNCHERS.names
+        assert isinstance(choice, click.Option)
+        assert all(LAUNCHERS.about(name) in (choice.help or "") for name in LAUNCHERS)
+
+    def test_each_has_its_options_and_each_option_says_whose_it_is(self) -> None:
+        given = {p.name: p for p in command("launch").params if isinstance(p, click.Option)}
+        for name in LAUNCHERS:
+            launcher = LAUNCHERS.load(name)
+            assert isinstance(launcher, Launcher)
+            for option in launcher.options:
+                assert name in (given[option.key].help or "").partition(":")[0]
+
+    def test_no_two_have_options_of_the_same_name_that_differ(self) -> None:
+        found = {option for name in LAUNCHERS for option in LAUNCHERS.load(name).options}
+        assert len({option.key for option in found}) == len(found)
+
+    @pytest.mark.parametrize(
+        ("words", "line"),
+        [
+            (["--time", "9"], "--time goes with --on slurm, not with --on here; leave it out"),
+            (["--cpus", "2"], "--cpus goes with --on ray or --on slurm, not with --on here"),
+        ],
+    )
+    def test_an_option_of_another_launcher_is_refused(self, words: list[str], line: str) -> None:
+        with (
+            command("launch").make_context("launch", ["digits", *words]),
+            pytest.raises(UserError, match=line),
+        ):
+            options.check_launcher("here")
+
+
+def closed_pipe() -> int:
+    """A descriptor that can be written to, but nobody reads what is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+class TestNobodyReads:
+    """``tuneoff ... | head -1``: the exit code is that of the signal, and nothing is said."""
+
+    @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+    @pytest.mark.parametrize(
+        "words", ["--help", "status --help", "status NAME", "status", "nosuch"]
+    )
+    def test_code(
+        self,
+        stream: str,
+        words: str,
+        sqlite_database: Database,
+        make_study: Callable[..., Study],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        study = make_study(sqlite_database)
+        monkeypatch.setenv("TUNEOFF_STORAGE", str(sqlite_database))
+        fails = words in ("status", "nosuch")
+        with open(closed_pipe(), "w") as file:
+            monkeypatch.setattr(sys, stream, file)
+            with pytest.raises(SystemExit) as ended:
+                main(words.replace("NAME", study.name).split())
+            says_something = fails == (stream == "stderr")
+            assert ended.value.code == (128 + signal.SIGPIPE if says_something else 2 * fails)
+
+    @pytest.mark.slow
+    def test_process(self, tmp_path: Path) -> None:
+        output = closed_pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tuneoff", "--help"],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+        )
+        os.close(output)
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, said) == (128 + signal.SIGPIPE, b"")
