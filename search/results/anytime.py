@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tuneoff.search.results.records import AnytimeCurve, ArmRun, Speed, StudyResults, runs_of
+from tuneoff.search.results.records import ArmRun, Speed, StudyResults, runs_of
 from tuneoff.search.results.statistics import interval_of_means
+
+
+@dataclass(frozen=True, slots=True)
+class AnytimeCurve:
+    """What an arm would have recommended, had it been stopped at each point.
+
+    Attributes:
+        arm: the arm's name.
+        repeats: number of repeats in the mean.
+        spent: epochs of budget, increasing; starts where the last repeat gets its first value.
+        mean: mean over repeats of the incumbent's validation error, 0 to 1.
+        low, high: bootstrap 95% interval of that mean; empty for fewer than two repeats.
+    """
+
+    arm: str
+    repeats: int
+    spent: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 def incumbent(run: ArmRun) -> tuple[tuple[int, float], ...]:
@@ -81,7 +101,16 @@ def _at(curve: Sequence[tuple[int, float]], grid: Sequence[int]) -> list[float]:
 def speed_of(
     results: StudyResults, reference: str, baseline: str, repeats: Sequence[int]
 ) -> Speed | None:
-    """Both mean curves over the repeats that the two arms share, without thinning."""
+    """When the mean curves of two arms first reach the baseline's final error.
+
+    Args:
+        results: the study.
+        reference, baseline: the arms.
+        repeats: those that the two arms share; only they are in the means.
+
+    Returns:
+        None if an arm has no curve yet.
+    """
     shared = replace(results, runs=tuple(r for r in results.runs if r.repeat in set(repeats)))
     grid = spending_grid(shared, points=sys.maxsize)
     ours, theirs = anytime(shared, reference, grid), anytime(shared, baseline, grid)

@@ -160,26 +160,6 @@ class StudyResults:
 
 
 @dataclass(frozen=True, slots=True)
-class AnytimeCurve:
-    """What an arm would have recommended, had it been stopped at each point.
-
-    Attributes:
-        arm: the arm's name.
-        repeats: number of repeats in the mean.
-        spent: epochs of budget, increasing; starts where the last repeat gets its first value.
-        mean: mean over repeats of the incumbent's validation error, 0 to 1.
-        low, high: bootstrap 95% interval of that mean; empty for fewer than two repeats.
-    """
-
-    arm: str
-    repeats: int
-    spent: tuple[int, ...]
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Speed:
     """Epochs until the mean anytime curves first reach the baseline's final error.
 

@@ -1,4 +1,4 @@
-"""Facts about SciPy's tests that ``tuneoff.search.results.compare`` relies on."""
+"""Facts about SciPy's tests that ``tuneoff.search.results.statistics`` relies on."""
 
 from __future__ import annotations
 

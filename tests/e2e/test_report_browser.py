@@ -58,8 +58,10 @@ def dump_dom(browser: str, page: Path, profile: Path, *options: str) -> str:
 
 def one_run(arm: str, repeat: int, error: float) -> ArmRun:
     steps = tuple(Step(5 * n + 5, n, 5, error + 0.05 * (3 - n), True) for n in range(4))
-    pick = Recommendation(3, {"lr": 0.01, "momentum": 0.9}, error, error - 0.02, error - 0.01)
-    return ArmRun(arm, repeat, 20, 20, 60.0, {"complete": 4}, steps, pick)
+    recommended = Recommendation(
+        3, {"lr": 0.01, "momentum": 0.9}, error, error - 0.02, error - 0.01
+    )
+    return ArmRun(arm, repeat, 20, 20, 60.0, {"complete": 4}, steps, recommended)
 
 
 def write(out: Path, arms: tuple[str, str]) -> Path:

@@ -6,8 +6,7 @@ from html import escape
 
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import Panels, arm_colours, blank, percents, transparent
-from tuneoff.search.results.anytime import anytime, spending_grid
-from tuneoff.search.results.records import AnytimeCurve
+from tuneoff.search.results.anytime import AnytimeCurve, anytime, spending_grid
 
 
 def anytime_panels(data: ReportData, points: int = 200) -> tuple[Panels, ...]:

@@ -42,9 +42,11 @@ def arm_run(arm: str, repeat: int, error: float, *, tested: bool = True) -> ArmR
         Step(2 * EPOCHS - 1, 1, EPOCHS - 1, 0.8, False),
         Step(3 * EPOCHS - 1, 2, EPOCHS, error, True),
     )
-    pick = Recommendation(2, {"lr": 0.01}, error, error - 0.02, error - 0.01 if tested else None)
+    recommended = Recommendation(
+        2, {"lr": 0.01}, error, error - 0.02, error - 0.01 if tested else None
+    )
     states = {"complete": 2, "pruned": 1, "failed": 0}
-    return ArmRun(arm, repeat, 12, 3 * EPOCHS - 1, 4000.0, states, steps, pick)
+    return ArmRun(arm, repeat, 12, 3 * EPOCHS - 1, 4000.0, states, steps, recommended)
 
 
 def curves(arms: tuple[str, ...], repeats: int) -> list[TrialCurve]:
@@ -234,9 +236,11 @@ class TestFigures:
     def test_an_arm_has_one_colour_everywhere(self) -> None:
         results = study()
         figures = dashboard_figures(results, compare(results))
-        anytime, picks = figures["tuneoff-anytime"], figures["tuneoff-recommendations"]
+        anytime, recommended = figures["tuneoff-anytime"], figures["tuneoff-recommendations"]
         lines = {trace.name: trace.line.color for trace in anytime.data if trace.name}
-        dots = {trace.name: trace.marker.color for trace in picks.data if trace.mode == "markers"}
+        dots = {
+            trace.name: trace.marker.color for trace in recommended.data if trace.mode == "markers"
+        }
         assert lines == dots
         assert len(set(lines.values())) == 2
 

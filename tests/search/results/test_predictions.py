@@ -376,22 +376,22 @@ class TestMaps:
         space = {"lr": LR, "momentum": MOMENTUM, "weight_decay": {**LR, "low": 1e-6}}
         study = searched(space=space)
         prediction = only(study)
-        pick = min(
+        recommended = min(
             (t for t in study.trials(study.arms[0]) if t.state == TrialState.COMPLETE),
             key=lambda t: t.value,
         )
         assert prediction.recommended
-        assert (prediction.best, prediction.params) == (pick.number, pick.params)
+        assert (prediction.best, prediction.params) == (recommended.number, recommended.params)
         pairs = [(m.x.name, m.y.name) for m in prediction.maps]
         assert pairs == [("lr", "momentum"), ("lr", "weight_decay"), ("momentum", "weight_decay")]
         first = prediction.maps[0]
         assert first.x.edges[0] == pytest.approx(1e-4)
         assert first.x.edges[-1] == pytest.approx(1.0)
         assert (first.x.log, first.y.log) == (True, False)
-        # Where the pick lies the model has seen what comes; far away it knows less.
-        column = int(np.searchsorted(first.x.edges, pick.params["lr"])) - 1
-        row = int(np.searchsorted(first.y.edges, pick.params["momentum"])) - 1
-        assert first.median[row][column] == pytest.approx(pick.value, abs=0.02)
+        # Where the recommended lies the model has seen what comes; far away it knows less.
+        column = int(np.searchsorted(first.x.edges, recommended.params["lr"])) - 1
+        row = int(np.searchsorted(first.y.edges, recommended.params["momentum"])) - 1
+        assert first.median[row][column] == pytest.approx(recommended.value, abs=0.02)
         assert first.width[row][column] < 0.5 * max(max(line) for line in first.width)
 
     def test_integers_and_choices_have_a_cell_each(self, searched: Any) -> None:
