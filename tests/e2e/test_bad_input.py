@@ -602,7 +602,7 @@ def test_a_damaged_checkpoint_is_passed_over(
 
     again = finished("train", file, "-o", folder)
     (warning,) = again.err
-    assert f"{newest} is left out" in warning
+    assert f"{newest} is not used" in warning
     assert before.name in warning
     assert f"validation error {calm}\n" in again.out
 

@@ -7,12 +7,17 @@ import hashlib
 import io
 import logging
 import os
+import re
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
+from tuneoff import files
 from tuneoff.trainer import checkpoint
 from tuneoff.trainer.checkpoint import Checkpoint
 from tuneoff.trainer.errors import CheckpointError
@@ -102,7 +107,7 @@ def test_a_damaged_one_is_passed_over(
     assert found is not None
     assert found.epoch == 1
     (message,) = caplog.messages
-    assert message.startswith(f"checkpoint {path} is left out")
+    assert message.startswith(f"checkpoint {path} is not used")
     assert message.endswith("the previous one, 000001-00000000.ckpt, is used")
 
 
@@ -117,7 +122,7 @@ def test_one_of_another_run_is_passed_over(
 ) -> None:
     checkpoint.save(tmp_path, make(4, run={**RUN, "seed": {"study": 9}}))
     assert checkpoint.load_newest(tmp_path, RUN) is None
-    assert "it is of a run with another seed" in caplog.messages[0]
+    assert "it belongs to a run with another seed" in caplog.messages[0]
     found = checkpoint.load_newest(tmp_path, {"recipe": RUN["recipe"]})
     assert found is not None
 
@@ -177,25 +182,112 @@ def test_a_failed_write_is_one_line_and_leaves_the_rest_alone(
     assert checkpoint.load_newest(tmp_path, RUN) is not None
 
 
+def test_a_disk_that_fills_up_in_the_middle_is_one_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "secrets", SimpleNamespace(token_hex=lambda count: "full"))
+    (tmp_path / ".000004-00000000.ckpt.full.part").symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match=r"^no space for a checkpoint in .* from epoch 1$"):
+        checkpoint.save(tmp_path, make(4, model={"weight": torch.zeros(10**6)}))
+    assert names(tmp_path) == []
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"cannot be written to .* from epoch 1$"):
         checkpoint.save(tmp_path / "file" / "folder", make(1))
 
 
-def test_a_file_half_written_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint.save(tmp_path, make(1))
+@pytest.mark.parametrize("version", ["0.1", "now"])
+def test_a_file_half_written_is_never_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    folder, killed = tmp_path / "folder", tmp_path / "killed"
+    checkpoint.save(folder, make(1))
+    fsync = os.fsync
 
-    def die(descriptor: int) -> None:
-        raise KeyboardInterrupt  # as a kill would: no clean-up that we wrote runs
+    def look(descriptor: int) -> None:
+        """Takes down what a kill at this moment would leave."""
+        if not killed.exists():
+            shutil.copytree(folder, killed)
+        fsync(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", die)
-        with pytest.raises(KeyboardInterrupt):
-            checkpoint.save(tmp_path, make(2))
-    assert names(tmp_path) == ["000001-00000000.ckpt", "000002-00000000.tmp"]
-    found = checkpoint.load_newest(tmp_path, RUN)
+        patch.setattr(os, "fsync", look)
+        checkpoint.save(folder, make(2))
+    half, whole = names(killed)
+    assert re.fullmatch(r"\.000002-00000000\.ckpt\.\w+\.part", half)
+    assert whole == "000001-00000000.ckpt"
+    if version == "0.1":
+        (killed / half).rename(killed / "000002-00000000.tmp")
+    found = checkpoint.load_newest(killed, RUN)
     assert found is not None
     assert found.epoch == 1
-    checkpoint.save(tmp_path, make(3))
-    assert names(tmp_path) == ["000001-00000000.ckpt", "000003-00000000.ckpt"]
+    checkpoint.save(killed, make(3))
+    assert names(killed) == ["000001-00000000.ckpt", "000003-00000000.ckpt"]
+
+
+# The format, and how much memory it takes
+
+
+def test_the_file_is_a_header_and_what_torch_saves(tmp_path: Path) -> None:
+    """So that either version reads what the other has written."""
+    path = checkpoint.save(tmp_path, make(3, 7))
+    content = path.read_bytes()
+    header, _, body = content.partition(b"\n")
+    assert header == b"tuneoff-checkpoint 1 " + hashlib.sha256(body).hexdigest().encode()
+    values = torch.load(io.BytesIO(body), weights_only=True)
+    assert (values["epoch"], values["batch"]) == (3, 7)
+
+    buffer = io.BytesIO()
+    torch.save(values, buffer)  # as version 0.1 wrote it
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest().encode()
+    path.write_bytes(b"tuneoff-checkpoint 1 " + digest + b"\n" + buffer.getvalue())
+    found = checkpoint.load_newest(tmp_path, RUN)
+    assert found is not None
+    assert (found.epoch, found.batch, found.records) == (3, 7, make(3).records)
+
+
+SIZE = 200 * 2**20
+"""Bytes of the model in a checkpoint."""
+
+
+def resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def test_saving_copies_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = make(1, model={"weight": torch.ones(SIZE // 4)})
+    held: list[int] = []
+    fsync = os.fsync
+
+    def look(descriptor: int) -> None:
+        """When all is written and nothing is given back yet."""
+        held.append(resident())
+        fsync(descriptor)
+
+    checkpoint.save(tmp_path, make(0))  # what is imported late is there now
+    monkeypatch.setattr(os, "fsync", look)
+    before = resident()
+    checkpoint.save(tmp_path, large)
+    assert max(held) - before < 0.2 * SIZE
+
+
+def test_loading_makes_the_tensors_and_no_other_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(tmp_path, make(1, model={"weight": torch.ones(SIZE // 4)}))
+    held: list[int] = []
+    load = torch.load
+
+    def look(*given: Any, **more: Any) -> Any:
+        """When everything is read and nothing is given back yet."""
+        found = load(*given, **more)
+        held.append(resident())
+        return found
+
+    monkeypatch.setattr(torch, "load", look)
+    before = resident()
+    found = checkpoint.load_newest(tmp_path, RUN)
+    assert found is not None
+    assert held[0] - before < 1.2 * SIZE

@@ -267,7 +267,7 @@ def test_a_checkpoint_of_another_run_is_not_used(
     with caplog.at_level(logging.WARNING):
         records = list(train(tmp_path, **changed))
     assert not any(record.replayed for record in records)
-    assert f"it is of a run with another {name}" in caplog.text
+    assert f"it belongs to a run with another {name}" in caplog.text
     assert all(record.replayed for record in train(tmp_path, **changed))
 
 
