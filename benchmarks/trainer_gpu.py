@@ -27,9 +27,9 @@ from trainer_data import Pictures, repeated, write_folder
 from trainer_table import Row, not_measured
 from trainer_usual import Usual, loaders
 
-from tuneoff.trainer import models
 from tuneoff.trainer.contract import RunSeed
 from tuneoff.trainer.errors import Interrupted, TrainerError
+from tuneoff.trainer.models import factory
 from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
 from tuneoff.trainer.torch_trainer import TorchTrainer
 
@@ -280,7 +280,7 @@ def usual_rate(plan: Plan, setup: Setup, source: DataSource, folder: Path, class
 
 def stock_rate(plan: Plan, setup: Setup, classes: int) -> float:
     """Images a second of a plain PyTorch loop on one batch: no input, bf16, channels_last."""
-    model = models.build(Recipe(model=setup.model), classes, seed=0).to(plan.device)
+    model = factory.build(Recipe(model=setup.model), classes, seed=0).to(plan.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images = torch.randn(setup.batch_size, 3, setup.size, setup.size, device=plan.device)
@@ -314,7 +314,7 @@ def matrix_peak(device: str, side: int, repeats: int = 20) -> float:
 def flops_per_image(setup: Setup, classes: int) -> float:
     """FLOP of one training step, divided by its images; a multiply-add counts as two."""
     with torch.device("meta"):
-        model = models.build(Recipe(model=setup.model), classes, seed=0)
+        model = factory.build(Recipe(model=setup.model), classes, seed=0)
         images = torch.empty(2, 3, setup.size, setup.size)
     with FlopCounterMode(display=False) as counter:
         model(images).sum().backward()

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from tuneoff.trainer import models
+from tuneoff.trainer.models import factory
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -67,7 +67,7 @@ class Usual:
         device: str = "cpu",
     ) -> None:
         params = HyperParams()
-        self.model = models.build(Recipe(model=model), classes, seed=0).to(device)
+        self.model = factory.build(Recipe(model=model), classes, seed=0).to(device)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), params.lr, params.momentum, weight_decay=params.weight_decay
         )

@@ -1,7 +1,7 @@
-"""A training step as a CUDA graph: launched at once instead of kernel by kernel.
+"""A training step as a CUDA graph, which is launched at once and not kernel by kernel.
 
-Learning rate, momentum and weight decay are tensors that the graph reads, so that neither a
-schedule nor another trial needs another capture.
+The graph reads learning rate, momentum and weight decay from tensors, so that it serves a schedule,
+and other trials, without being captured again.
 """
 
 from __future__ import annotations
@@ -14,30 +14,34 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from tuneoff.messages import first_line
 from tuneoff.trainer import optim
 from tuneoff.trainer.data.augment import Targets
 
 log = logging.getLogger(__name__)
 
+_NOT_CAPTURED = "steps are not captured as a CUDA graph, so that training is slower: %s"
+
 Backward = Callable[[Tensor, Targets], Tensor]
 """Leaves the gradients of a batch in its parameters and returns the summed loss."""
 
-_WARM_UP = 3  # steps, in which cuDNN chooses its algorithms and memory is found
-# Relative difference of a loss, between a step that was captured and one that was not, and of how
-# far two steps move the weights. A rate that is neither too large nor too small shows it.
+_WARM_UP = 3  # steps in which cuDNN chooses its algorithms and memory is allocated
+# Captured steps are compared with plain ones: the loss may differ by so much of itself, and where
+# two steps move the weights by so much of their way. At the rate of these steps the weights move
+# enough to compare and little enough not to diverge.
 _TOLERANCE = 0.02
 _MOVE_TOLERANCE = 0.1
 _TRIAL_RATE = 0.01
 
 
 class Recorder(Protocol):
-    """Runs a step once and returns what runs it again on the same memory."""
+    """Runs a step once and returns a function that runs it again on the same memory."""
 
     def __call__(self, work: Callable[[], None]) -> Callable[[], None]: ...
 
 
 def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
-    """Captures ``work`` as a CUDA graph, after a few runs on a stream of its own."""
+    """Captures ``work`` as a CUDA graph, after a few runs on a separate stream."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -51,7 +55,7 @@ def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
 
 
 class Captured:
-    """A step on batches of one shape, whose images and labels are copied into place."""
+    """A captured step. It takes batches of one shape, which are copied to where it reads them."""
 
     def __init__(
         self,
@@ -75,12 +79,13 @@ class Captured:
         self._replay = record(work)
 
     def takes(self, images: Tensor, targets: Targets) -> bool:
-        """Whether a batch has the shape that was captured."""
+        """Whether a batch has the shape for which the step was captured."""
         mixed = targets.others is not None
         return images.shape == self._images.shape and mixed == (self._targets.others is not None)
 
     def replay(self, images: Tensor, targets: Targets) -> Tensor:
-        """One step with the optimiser's present settings; returns the summed loss."""
+        """One step with the optimiser's present settings; returns the loss, summed over the
+        images, float64 of shape ()."""
         self._images.copy_(images)
         for ours, its in zip(_tensors(self._targets), _tensors(targets), strict=True):
             ours.copy_(its)
@@ -91,7 +96,7 @@ class Captured:
 
 
 class _Settings:
-    """A parameter group's numbers on the device."""
+    """A parameter group's learning rate, momentum and weight decay, on the device."""
 
     def __init__(self, group: Mapping[str, Any], device: torch.device) -> None:
         self.values = torch.zeros(3, device=device)
@@ -107,7 +112,7 @@ class _Settings:
 
 
 def sgd_(group: Mapping[str, Any], optimizer: torch.optim.SGD, settings: _Settings) -> None:
-    """The step of torch.optim.SGD on one parameter group, its numbers being tensors."""
+    """A step of torch.optim.SGD on one parameter group, with tensors for its settings."""
     with torch.no_grad():
         parameters = [p for p in group["params"] if p.grad is not None]
         if not parameters:
@@ -132,23 +137,25 @@ def captured(
     targets: Targets,
     record: Recorder = cuda_graph,
 ) -> Captured | None:
-    """Captures a step; None, with a warning, where that fails or computes something else.
-
-    Model and optimiser are as before afterwards.
+    """Captures a step and compares it with a plain one; model and optimiser are not changed.
 
     Args:
-        backward: of the model.
+        backward: computes the model's gradients.
         model: on the device.
         optimizer: of its parameters.
-        images: of the shape to capture; what they show does not matter.
+        images: of the shape to capture; their pixels do not matter.
         targets: of these images.
         record: how to capture.
+
+    Returns:
+        The captured step; None, with a warning, if it cannot be captured or computes something
+        else than the plain step.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
     before = _snapshot(model, optimizer)
-    rate = optimizer.param_groups[0]["lr"]  # one for all
+    rate = optimizer.param_groups[0]["lr"]  # all groups have the same
     optim.set_rate(optimizer, _TRIAL_RATE)
     try:
         found = Captured(backward, optimizer, images, targets, record)
@@ -163,18 +170,18 @@ def captured(
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        log.warning("steps are not captured: %s", str(error).splitlines()[0])
+        log.warning(_NOT_CAPTURED, first_line(error))
         return None
     finally:
         _restore(before, model, optimizer)
         optim.set_rate(optimizer, rate)
         optimizer.zero_grad(set_to_none=True)
     if not abs(losses[0] - losses[1]) <= _TOLERANCE * abs(losses[0]):  # NaN too
-        log.warning("steps are not captured: the loss would be %g, not %g", losses[1], losses[0])
+        log.warning(_NOT_CAPTURED, f"the loss would be {losses[1]:g} instead of {losses[0]:g}")
         return None
     wanted, missed = float(moves[0].norm()), float((moves[0] - moves[1]).norm())
     if not missed <= _MOVE_TOLERANCE * wanted:
-        log.warning("steps are not captured: the weights would miss theirs by %g", missed / wanted)
+        log.warning(_NOT_CAPTURED, f"the weights' moves would differ by {missed / wanted:.0%}")
         return None
     return found
 

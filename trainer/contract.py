@@ -1,6 +1,6 @@
-"""The narrow contract between searching and training. No torch import, so that it is cheap.
+"""The narrow contract between searching and training; no torch import, so that it is cheap.
 
-``search`` sees a trainer only through this module: it hands over a Recipe, HyperParams and a
+``search`` knows a trainer only through this module: it hands over a Recipe, HyperParams and a
 RunSeed, reads EpochRecords, and closes the iterator when it has seen enough.
 """
 
@@ -19,22 +19,24 @@ from tuneoff.trainer.recipe import HyperParams, Recipe, at_least
 Split = Literal["train", "validation", "test"]
 
 Tick = Callable[[], bool]
-"""Called after every batch, between batches of validation, and immediately before every
-checkpoint write.
+"""A function with which the caller of a trainer follows a run, and can stop it.
 
-Returning True asks the trainer to write a checkpoint and raise Interrupted; during validation,
-as soon as that is done. What it raises passes through the trainer, which then writes nothing more.
+The trainer calls it after every batch of training, between batches of validation, and immediately
+before it writes a checkpoint. If it returns True, the trainer writes a checkpoint and raises
+Interrupted; between batches of validation it returns True in vain, and is asked again after
+validation. If it raises an exception, that leaves the trainer unchanged, and nothing more is
+written.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class RunSeed:
-    """Names a run's random streams; equal seeds give equal runs.
+    """Names a run's random streams; runs with equal seeds are equal.
 
     Attributes:
         study: the study's seed.
         trial: the trial's number.
-        replica: the repeat, or which of several equal runs this is.
+        replica: the repeat, or the number of this one among runs that are equal otherwise.
     """
 
     study: int = 0
@@ -48,20 +50,20 @@ class RunSeed:
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """What one epoch of training came to.
+    """The results of one epoch of training.
 
     Attributes:
         epoch: 1-based number of the epoch that ended.
-        train_loss: mean over the epoch's images of what is minimised, but for weight decay:
-            cross entropy, nats, of smoothed labels and mixed images where the recipe says so.
+        train_loss: the loss without weight decay, mean over the epoch's images, nats: cross
+            entropy, with smoothed labels and mixed images where the recipe asks for them.
         validation_loss: mean cross entropy on the validation split, nats.
         validation_error: top-1 error on the validation split, 0 to 1.
         lr: learning rate of the epoch's last step.
         seconds: wall time of the epoch with its evaluation.
-        accumulation: parts into which each batch was divided: more than the recipe says where
-            memory did not suffice, see ``Recipe.halve_on_oom``.
-        replayed: True if this epoch was trained by an earlier, interrupted call and is read
-            back from its checkpoint.
+        accumulation: parts into which each batch was divided: more than in the recipe if memory
+            did not suffice, see ``Recipe.halve_on_oom``.
+        replayed: True if an earlier, interrupted call trained this epoch, and its record was read
+            from a checkpoint.
     """
 
     epoch: int
@@ -79,9 +81,9 @@ class Duplicates:
     """Images with the same pixels.
 
     Attributes:
-        groups: sets of two or more of them.
-        crossing: of these, how many have images in several splits, before any is dropped.
-        conflicting: of these, how many have images with several labels.
+        groups: sets of two or more images that are equal.
+        crossing: sets with images in several splits, before any is dropped.
+        conflicting: sets with images of several labels.
         dropped: images left out by ``DataSource.duplicates = "drop"``.
     """
 
@@ -93,13 +95,13 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a recipe's data asks of a model.
+    """The task that a recipe's data set a model.
 
     Attributes:
         classes: names of the classes, in label order.
         sizes: number of images in each split; "test" is 0 where there is none.
         digest: SHA-256 of the packed images and labels, hexadecimal.
-        duplicates: None where nobody has counted them.
+        duplicates: None if they were not counted.
     """
 
     classes: tuple[str, ...]
@@ -109,7 +111,7 @@ class Task:
 
     @property
     def chance_error(self) -> float:
-        """Top-1 error of guessing, 0 to 1: what a diverged run is worth."""
+        """Top-1 error of guessing, 0 to 1; a run that diverges is given this error."""
         return 1.0 - 1.0 / len(self.classes)
 
 
@@ -128,8 +130,8 @@ class Scores:
     def __post_init__(self) -> None:
         if self.logits.ndim != 2 or self.labels.shape != self.logits.shape[:1]:
             raise ValueError(
-                f"logits of shape {self.logits.shape} and labels of shape {self.labels.shape} "
-                "do not belong together"
+                f"logits of shape {self.logits.shape} and labels of shape {self.labels.shape} do "
+                "not go together; logits need a row for each label"
             )
 
     @property
@@ -154,20 +156,20 @@ class Predictions:
 
 
 class Trainer(Protocol):
-    """What ``search`` asks of a trainer."""
+    """The protocol by which ``search`` uses a trainer."""
 
     def describe(self) -> Mapping[str, str]:
-        """Device, threads and library versions of this trainer, for the record."""
+        """Device, threads and library versions of this trainer, which are stored with results."""
 
     def resolve(self, recipe: Recipe) -> Recipe:
-        """The recipe with every "auto" replaced by what it means on this trainer's device."""
+        """The recipe with every "auto" replaced by what that is on this trainer's device."""
 
     def check(self, recipe: Recipe) -> Task:
-        """Prepare the data, make sure that the model and its weights can be built, and describe
+        """Prepare the data, make sure that the model can be built with its weights, and describe
         the task. Cheap when called again.
 
         Raises:
-            DataError, ModelError: with one line that says what is wrong and how to fix it.
+            DataError, ModelError: the message is one line that says what is wrong and what to do.
         """
 
     def train(
@@ -175,12 +177,12 @@ class Trainer(Protocol):
     ) -> Generator[EpochRecord, None, None]:
         """One run, epoch by epoch, resumed from the newest good checkpoint in ``checkpoints``.
 
-        Epochs done by an earlier call come first, marked ``replayed``. A checkpoint is durable
-        before its epoch is yielded. Closing the iterator stops the run.
+        Epochs that an earlier call trained come first, marked ``replayed``. When an epoch is
+        yielded, its checkpoint already survives a power cut. Closing the iterator stops the run.
 
         Raises:
             Diverged: the loss became non-finite.
-            Interrupted: ``tick`` returned True; a checkpoint was written, mid-epoch if need be.
+            Interrupted: ``tick`` returned True; a checkpoint was written, even within an epoch.
             CheckpointError: a checkpoint could not be written.
             DataError, ModelError: as ``check``.
         """
@@ -188,8 +190,8 @@ class Trainer(Protocol):
     def newest(self, checkpoints: Path) -> Path | None:
         """The file of the newest checkpoint in a folder; None if there is none.
 
-        That file alone, under its name in a folder elsewhere, is all that is needed to go on with
-        the run or to evaluate its model. One of more progress has another name.
+        A copy of this one file, under the same name in another folder, is enough to go on with the
+        run or to evaluate its model. A checkpoint written later in the run has another name.
         """
 
     def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
@@ -206,8 +208,8 @@ class Trainer(Protocol):
         Args:
             recipe: what was trained; its data need not be there.
             checkpoints: the run's folder.
-            images: an image, a folder or zip file of images, or Tiny ImageNet, of which these
-                are the official test images. Images of another size are fitted to the model's.
+            images: an image, a folder or zip file of images, or Tiny ImageNet, whose official
+                test images are then meant. They are scaled to the size of the training images.
 
         Raises:
             CheckpointError: there is no good checkpoint.
@@ -220,8 +222,8 @@ class Trainer(Protocol):
         """The ensemble's scores on the test split, and each member's weight.
 
         Args:
-            how: a name from COMBINATIONS. "weighted" and "greedy" choose their weights on
-                ``validation``; the others give equal weights.
+            how: a name from ``registry.COMBINATIONS``, where it says whether the weights depend
+                on ``validation`` or are all equal.
             validation: each member's scores on the validation split.
             test: each member's scores on the test split, in the same order.
 

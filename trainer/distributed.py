@@ -1,8 +1,8 @@
-"""The same run in several processes under torchrun: who does what, and who decides.
+"""One run in several processes under torchrun.
 
-Every rank makes each whole batch and trains on its share of it. Gradients, and the statistics of
-batch normalisation, are those of the whole batch, so that the result is that of one process. Rank 0
-alone decides when to stop, and alone writes checkpoints.
+Every rank makes each whole batch and trains on its shard of it. Gradients, and the statistics of
+batch normalisation, are those of the whole batch, so that the result is that of one process. Only
+rank 0 decides when to stop, and only rank 0 writes checkpoints.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tuneoff.messages import first_line
 from tuneoff.trainer.errors import TrainerError
 
-# A rank that waits longer for another takes it for dead. Above the time of a checkpoint's write.
+# A rank that has waited so long for another takes it for dead. The others also wait while rank 0
+# writes a checkpoint, which must not take longer.
 PATIENCE = timedelta(minutes=10)
 
 
@@ -45,7 +47,7 @@ class Ranks:
         return self.rank == 0
 
     @property
-    def part(self) -> slice:
+    def shard(self) -> slice:
         """Which images of a batch are this rank's: every ``world``-th from ``rank`` on."""
         return slice(self.rank, None, self.world)
 
@@ -76,7 +78,7 @@ class Ranks:
         return held[0]
 
     def interleave(self, own: Tensor, count: int) -> Tensor:
-        """All rows, from each rank's ``part`` of them.
+        """All rows in their order, put together from each rank's ``shard`` of them.
 
         Args:
             own: this rank's rows, shape (rows, ...).
@@ -111,7 +113,8 @@ class Ranks:
     def only_at_the_end(
         self, forward: Callable[[Tensor], Tensor], is_end: bool
     ) -> contextlib.AbstractContextManager[None]:
-        """Where a batch comes in parts, gradients are averaged once, with its last part."""
+        """A context for one part of a batch, in which gradients are averaged over the ranks only
+        if it is the last part: once for each batch."""
         if isinstance(forward, DistributedDataParallel) and not is_end:
             return cast(contextlib.AbstractContextManager[None], forward.no_sync())
         return contextlib.nullcontext()
@@ -122,13 +125,13 @@ ALONE = Ranks()
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """The ranks of this process under torchrun; one alone elsewhere.
+    """The ranks under torchrun, joined for as long as the block lasts; elsewhere ``ALONE``.
 
     Args:
         device: its name; NCCL connects GPUs, gloo everything else.
 
     Raises:
-        TrainerError: another rank is gone.
+        TrainerError: another rank has ended before the block did.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
@@ -141,15 +144,15 @@ def joined(device: str) -> Iterator[Ranks]:
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
     except RuntimeError as error:
-        # DistError, or one of gloo's, which have no type of their own. To leave the group in good
-        # order would mean to wait for the rank that is gone.
+        # Errors of gloo have no type of their own. The group is not destroyed in this case, because
+        # that would wait for the rank that is gone.
         if isinstance(error, dist.DistError) or re.search(_LOST, str(error)):
             raise _gone(error) from error
         raise
     dist.barrier()
     dist.destroy_process_group()
-    # Models that are no longer used still hold the group, whose threads must end before Python
-    # does: one that drops a tensor while the interpreter ends aborts the process.
+    # Models that are no longer used still refer to the group. Its threads must end before the
+    # interpreter does, because one that frees a tensor after that aborts the process.
     gc.collect()
 
 
@@ -158,13 +161,13 @@ _LOST = r"gloo|Connection (closed|reset)|Broken pipe"
 
 def _gone(error: Exception) -> TrainerError:
     return TrainerError(
-        "another process of this run is gone; start again: the run goes on from its last "
-        f"checkpoint ({str(error).splitlines()[0][:100]})"
+        "another process of this run has ended; start it again, and it goes on from its last "
+        f"checkpoint ({first_line(error)[:100]})"
     )
 
 
 def local_device(name: str) -> str:
-    """A device's name, "cuda" with the number that torchrun gives this process."""
+    """A device's name; under torchrun "cuda" gets the number that torchrun gave this process."""
     local = os.environ.get("LOCAL_RANK")
     return f"cuda:{local}" if name == "cuda" and local is not None else name
 
@@ -185,7 +188,7 @@ def _synchronised(model: nn.Module) -> nn.Module:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all ranks, whose gradient is the sum of theirs."""
+    """The sum over all ranks; its gradient is the sum of the ranks' gradients."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
@@ -206,7 +209,7 @@ _sum: Callable[[Tensor], Tensor] = _Sum.apply
 class _WholeBatchNorm(nn.BatchNorm2d):
     """Batch normalisation over all ranks' images (Ioffe and Szegedy 2015).
 
-    torch's SyncBatchNorm is for GPUs alone, and takes the same statistics.
+    torch's SyncBatchNorm computes the same, but only on GPUs.
     """
 
     @classmethod

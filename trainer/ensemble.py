@@ -1,4 +1,4 @@
-"""Several models' scores made one: the paper's way and its rivals."""
+"""Several models' scores combined into one: the paper's way and others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneoff.trainer.contract import Scores
-from tuneoff.trainer.recipe import COMBINATIONS
+from tuneoff.trainer.registry import COMBINATIONS
 
 Float = NDArray[np.float64]
 
@@ -20,15 +20,10 @@ def combine(
 ) -> tuple[Scores, tuple[float, ...]]:
     """The ensemble's log-probabilities on the test split, and each member's weight.
 
-    * "paper": see ``paper``.
-    * "mean": mean of the members' probabilities.
-    * "vote": share of the members' votes; see ``vote``.
-    * "weighted": mean weighted by each member's accuracy on the validation split.
-    * "greedy": mean weighted by ``greedy_weights`` on the validation split.
-
     Args:
         how: a name from COMBINATIONS.
-        validation: each member's scores on the validation split.
+        validation: each member's scores on the validation split; those combinations that give all
+            members the same weight do not look at it.
         test: each member's scores on the test split, in the same order.
 
     Returns:
@@ -37,28 +32,60 @@ def combine(
     Raises:
         ValueError: ``how`` is unknown, or the members do not score the same images.
     """
-    if how not in COMBINATIONS:
-        raise ValueError(f"how = {how!r} is unknown; choose one of: {', '.join(COMBINATIONS)}")
+    entry = COMBINATIONS.entry(how)
     labels = _same_labels(test)
-    probabilities = stack(test)
-    weights = np.full(len(test), 1 / len(test))
-    if how in ("weighted", "greedy"):
+    if entry.uses_validation:
         if len(validation) != len(test):
-            raise ValueError(f"{len(validation)} members on validation, {len(test)} on test")
-        known = _same_labels(validation)
-        if how == "weighted":
-            weights = accuracy_weights(validation)
-        else:
-            weights = greedy_weights(stack(validation), known)
-    if how == "paper":
-        combined = paper(probabilities)
-    elif how == "vote":
-        combined = vote(probabilities)
-    else:
-        combined = np.tensordot(weights, probabilities, axes=1)
+            raise ValueError(
+                f"scores on validation are of {len(validation)} members and those on test of "
+                f"{len(test)}; give both for each member"
+            )
+        _same_labels(validation)
+    combined, weights = COMBINATIONS.load(how)(stack(test), validation)
     smallest = np.finfo(np.float32).tiny
     logs = np.log(np.maximum(combined, smallest)).astype(np.float32)
     return Scores(logs, labels), tuple(float(weight) for weight in weights)
+
+
+# The combinations. Each takes the members' probabilities on the images to predict, of shape
+# (members, images, classes), and their scores on validation. It returns the ensemble's
+# probabilities, of shape (images, classes), and the members' weights, of shape (members,).
+
+
+def by_paper(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
+    """See ``paper``."""
+    return paper(probabilities), _equal_weights(len(probabilities))
+
+
+def by_mean(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
+    """The mean of the members' probabilities."""
+    return _weighted(probabilities, _equal_weights(len(probabilities)))
+
+
+def by_vote(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
+    """See ``vote``."""
+    return vote(probabilities), _equal_weights(len(probabilities))
+
+
+def by_accuracy(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
+    """The mean, each member's weight being in proportion to its accuracy on validation."""
+    return _weighted(probabilities, accuracy_weights(validation))
+
+
+def by_greedy_selection(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
+    """The mean, the weights being those of ``greedy_weights``."""
+    return _weighted(probabilities, greedy_weights(stack(validation), validation[0].labels))
+
+
+def _equal_weights(members: int) -> Float:
+    return np.full(members, 1 / members)
+
+
+def _weighted(probabilities: Float, weights: Float) -> tuple[Float, Float]:
+    return np.tensordot(weights, probabilities, axes=1), weights
+
+
+# What they are made of.
 
 
 def stack(members: Sequence[Scores]) -> Float:
@@ -126,8 +153,9 @@ def greedy_weights(probabilities: Float, labels: NDArray[np.int64]) -> Float:
     """Forward selection with replacement (Caruana et al. 2004, "Ensemble selection from
     libraries of models").
 
-    Starting empty, the member that most lowers the error of the mean is added, again and again;
-    ties go to the lower cross entropy. The best of all these ensembles counts.
+    Beginning with no member, it adds in each of ``GREEDY_ROUNDS`` rounds the member that lowers
+    the error of the mean most; ties go to the lower cross entropy. The best of the ensembles that
+    the rounds passed through is returned.
 
     Args:
         probabilities: on the validation split, shape (members, images, classes).

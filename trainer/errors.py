@@ -1,11 +1,11 @@
 """What can go wrong in training, as one small tree.
 
 * TrainerError
-    * DataError: a dataset is missing, damaged or not what it says it is
-    * ModelError: a model or its weights cannot be built as asked
-    * CheckpointError: a checkpoint could not be written (the run can be resumed)
+    * DataError: a data set is missing, damaged or not what it should be
+    * ModelError: a model cannot be built, or cannot be given its weights, as the recipe asks
+    * CheckpointError: a checkpoint could not be written (the run can be resumed), or none is there
     * Diverged: the loss is no longer finite
-    * Interrupted: the caller asked to stop; a checkpoint was written
+    * Interrupted: the caller asked to stop, and a checkpoint was written
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from __future__ import annotations
 class TrainerError(Exception):
     """Base of every error that the trainer raises on purpose.
 
-    The message is one line: it names the thing that is wrong and how to fix it.
+    The message is one line that says what is wrong, where, and what to do.
     """
 
 
 class DataError(TrainerError):
-    """A dataset is missing, damaged or not what it says it is."""
+    """A data set is missing, damaged or not what it should be."""
 
 
 class ModelError(TrainerError):
-    """A model or its weights cannot be built as asked."""
+    """A model cannot be built, or cannot be given its weights, as the recipe asks."""
 
 
 class CheckpointError(TrainerError):
-    """A checkpoint could not be written; the last good one still stands."""
+    """A checkpoint could not be written, and earlier ones are unharmed; or none is there."""
 
 
 class Diverged(TrainerError):
-    """The training loss is no longer finite: these hyperparameters do not train.
+    """The training loss is no longer finite: training fails with these hyperparameters.
 
     Attributes:
         epoch: the epoch (1-based) in which it happened.
@@ -43,7 +43,7 @@ class Diverged(TrainerError):
 
 
 class Interrupted(TrainerError):
-    """The caller's tick asked to stop; a checkpoint to continue from was written.
+    """The caller's tick asked to stop, and a checkpoint to go on from was written.
 
     Attributes:
         epoch: the number of epochs completed.

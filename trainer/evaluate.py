@@ -1,8 +1,8 @@
-"""What a model makes of a split: logits, errors, and test-time augmentation."""
+"""A model's outputs on a split: logits, errors, and test-time augmentation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,8 +18,11 @@ from tuneoff.trainer.distributed import ALONE, Ranks
 BATCH = 256
 
 View = Callable[[Tensor, int | None], Sequence[Tensor]]
-"""Stored images (uint8, shape (batch, height, width, 3)) and the side in pixels that the model
-takes (None for the stored size) to the versions that it is shown: normalised, of shape
+"""Makes the versions of a batch of images that a model is shown; their names are in
+``registry.VIEWS``.
+
+It takes stored images (uint8, shape (batch, height, width, 3)) and the side in pixels that the
+model takes (None for the stored size), and returns normalised images, float32, each of shape
 (batch, 3, side, side)."""
 
 
@@ -44,9 +47,6 @@ def ten_crop(images: Tensor, side: int | None) -> Sequence[Tensor]:
     places = [*corners, (below // 2, right // 2)]
     crops = [whole[:, :, y : y + height, x : x + width] for y, x in places]
     return [*crops, *(crop.flip(3) for crop in crops)]
-
-
-VIEWS: Mapping[str, View] = {"plain": plain, "flip": flip, "ten-crop": ten_crop}
 
 
 def forward(
@@ -86,9 +86,9 @@ def score(
 
     Args:
         between: called between batches.
-        ranks: each scores its share of the images, and learns of the others'.
+        ranks: the processes among which the images are divided; each returns the scores of all.
     """
-    own = chosen[ranks.part]
+    own = chosen[ranks.shard]
     outputs: list[Tensor] = []
     labels: list[Tensor] = []
     for start in range(0, len(own), BATCH):

@@ -15,29 +15,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneoff.trainer import checkpoint, evaluate, models, optim, seeding
+from tuneoff.trainer import checkpoint, evaluate, schedules, seeding
 from tuneoff.trainer.checkpoint import Checkpoint
 from tuneoff.trainer.contract import EpochRecord, RunSeed, Split, Tick
 from tuneoff.trainer.data import augment, batches
 from tuneoff.trainer.data.batches import Epoch, Resident
 from tuneoff.trainer.distributed import Ranks
 from tuneoff.trainer.errors import Diverged, Interrupted
+from tuneoff.trainer.models import factory
 from tuneoff.trainer.recipe import HyperParams, Recipe
-from tuneoff.trainer.step_cache import Warm
+from tuneoff.trainer.step_cache import StepCache
 
 log = logging.getLogger(__name__)
 
-# Looking at the loss makes a GPU wait for it; on the CPU it costs nothing.
+# Batches from one look at the loss to the next. To read it the CPU has to wait for the GPU, which
+# then runs out of work; on the CPU there is nothing to wait for.
 _LOOK_EVERY = {"cpu": 1}
 _LOOK_EVERY_ELSEWHERE = 50
 
-# What rank 0 makes of a batch.
+# What rank 0 decides after a batch.
 _GO_ON, _STOP, _DIVERGED = range(3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """All that a run needs.
+    """Everything that a run needs.
 
     Attributes:
         recipe: with every "auto" resolved.
@@ -47,10 +49,10 @@ class Job:
         splits: indices into ``data``.
         classes: names of the classes.
         titles: the classes in words.
-        run: names this run; checkpoints of another are passed over.
+        run: identifies this run; checkpoints of other runs are not used.
         checkpoints: folder of this run's checkpoints.
         ranks: the processes that share the run.
-        warm: steppers of runs before, for as long as there are runs.
+        step_cache: has the captured step of the run before, and keeps this run's for the next.
     """
 
     recipe: Recipe
@@ -63,7 +65,7 @@ class Job:
     run: Mapping[str, Any]
     checkpoints: Path
     ranks: Ranks
-    warm: Warm
+    step_cache: StepCache
 
 
 def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
@@ -71,7 +73,8 @@ def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
 
     Raises:
         Diverged, Interrupted, CheckpointError, ModelError: as the contract says.
-        torch.OutOfMemoryError: memory does not suffice, and the recipe does not say to halve.
+        torch.OutOfMemoryError: memory does not suffice, and ``recipe.halve_on_oom`` is off or
+            cannot divide the batches any further.
     """
     accumulation, given = job.recipe.accumulation, 0
     while True:
@@ -82,15 +85,19 @@ def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
                     yield record
             return
         except torch.OutOfMemoryError:
-            saved = checkpoint.load_newest(job.checkpoints, job.run)
-            accumulation = 2 * max(accumulation, saved.accumulation if saved else 1)
+            accumulation = 2 * max(accumulation, _saved_accumulation(job))
             parts = math.ceil(job.recipe.batch_size / accumulation)
             if not job.recipe.halve_on_oom or job.ranks.world > 1 or parts < 2:
                 raise
-        # Outside of the handler, whose traceback holds the model.
-        log.warning("out of memory: going on with parts of %d images of each batch", parts)
+        # Here the error, whose traceback refers to the model, is gone and memory can be freed.
+        log.warning("out of memory: each batch is now divided into parts of %d images", parts)
         if job.data.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _saved_accumulation(job: Job) -> int:
+    saved = checkpoint.load_newest(job.checkpoints, job.run)
+    return saved.accumulation if saved else 1
 
 
 def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None, None]:
@@ -103,13 +110,13 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
 
     accumulation = max(accumulation, saved.accumulation if saved else 1)
     device, bf16 = job.data.device, recipe.precision == "bf16"
-    model = models.build(recipe, len(job.classes), seeding.torch_seed(seed, "init"), job.titles)
+    model = factory.build(recipe, len(job.classes), seeding.torch_seed(seed, "init"), job.titles)
     blank = partial(batches.blank, job.data, recipe.batch_size)
-    stepper = job.warm.stepper(model, recipe, params, accumulation, ranks, device, blank)
-    schedule = optim.ScheduleState()
+    stepper = job.step_cache.stepper(model, recipe, params, accumulation, ranks, device, blank)
+    schedule = schedules.ScheduleState()
     if saved:
         stepper.load(saved)
-        schedule = optim.ScheduleState.from_dict(saved.schedule)
+        schedule = schedules.ScheduleState.from_dict(saved.schedule)
 
     train_images = job.splits["train"]
     count = len(train_images)
@@ -118,6 +125,7 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
     before = saved.loss_sum if saved and ranks.leads else 0.0
     loss_sum = torch.tensor(before, dtype=torch.float64, device=device)
     seen, batch, spent = (saved.images_seen, saved.batch, saved.seconds) if saved else (0, 0, 0.0)
+    del saved  # its tensors, twice or three times the model's, would stay as long as the run
 
     def save() -> None:
         total = float(ranks.sum(loss_sum.clone()))
@@ -126,7 +134,7 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
                 run=job.run,
                 about={"classes": job.classes, "size": tuple(job.data.images.shape[1:3])},
                 model=stepper.model.state_dict(),
-                average=None if stepper.average is None else stepper.average.state_dict(),
+                average=stepper.average.model.state_dict() if stepper.average else None,
                 optimizer=stepper.optimizer.state_dict(),
                 schedule=schedule.to_dict(),
                 accumulation=accumulation,
@@ -151,27 +159,27 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
             side=batches.side(recipe, epoch, job.data),
         )
         stepper.freeze(epoch <= recipe.frozen_epochs)
-        wish = False
+        asked_to_stop = False
         for images, labels in batches.training_batches(
             job.data, shown, recipe.batch_size, start=batch
         ):
             step = (epoch - 1) * steps + batch
             images, targets = augment.mix(images, labels, recipe, seed, epoch, batch)
             loss_sum += stepper.step(
-                images[ranks.part],
-                targets[ranks.part],
+                images[ranks.shard],
+                targets[ranks.shard],
                 whole=len(labels),
-                rate=optim.rate(recipe, params, schedule, step, steps),
+                rate=schedules.rate(recipe, params, schedule, step, steps),
                 number=step,
             )
             seen += len(labels)
             batch += 1
-            wish = tick() or wish
-            verdict = _STOP if wish else _GO_ON
+            asked_to_stop = tick() or asked_to_stop
+            verdict = _STOP if asked_to_stop else _GO_ON
             looks = batch % look_every == 0
             if looks and not math.isfinite(loss_sum):
                 verdict = _DIVERGED
-            if ranks.world > 1:  # all ranks must come to the same verdict, after the same batch
+            if ranks.world > 1:  # all ranks must stop after the same batch
                 verdict = ranks.decide(verdict) if looks else _GO_ON
             if verdict == _DIVERGED:
                 raise Diverged(epoch)
@@ -180,23 +188,24 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
                 save()
                 raise Interrupted(len(records))
 
-        # As a sign of life: the wish to stop is heard below.
+        # Between batches of validation ``tick`` is only told that the run is alive. If it returns
+        # True it does so again after validation, where the run can stop.
         scores = evaluate.score(
-            stepper.judged, job.data, job.splits["validation"], bf16, between=tick, ranks=ranks
+            stepper.evaluated, job.data, job.splits["validation"], bf16, between=tick, ranks=ranks
         )
         record = EpochRecord(
             epoch=epoch,
             train_loss=float(ranks.sum(loss_sum.clone())) / seen,
             validation_loss=evaluate.cross_entropy(scores),
             validation_error=scores.error,
-            lr=optim.rate(recipe, params, schedule, epoch * steps - 1, steps),
+            lr=schedules.rate(recipe, params, schedule, epoch * steps - 1, steps),
             seconds=spent + time.perf_counter() - started,
             accumulation=accumulation,
         )
         if not (math.isfinite(record.train_loss) and math.isfinite(record.validation_loss)):
             raise Diverged(epoch)
         records.append(record)
-        schedule = optim.after_epoch(recipe, schedule, epoch, record.validation_error)
+        schedule = schedules.after_epoch(recipe, schedule, epoch, record.validation_error)
         loss_sum.zero_()
         seen, batch, spent = 0, 0, 0.0
         stop = ranks.decide(tick())

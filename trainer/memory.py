@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tuneoff.trainer import models
-from tuneoff.trainer.recipe import Recipe
+from tuneoff.trainer.models import factory
+from tuneoff.trainer.recipe import Affects, Recipe, affected
 
 USABLE = 0.9
 """Share of the free memory that a step may fill. The rest is for the allocator's rounding and gaps,
-and for whatever else lives on the device."""
+and for other programs on the device."""
 
 WORKSPACE = 64 * 2**20
-"""Bytes that libraries take beside the tensors: on the CPU oneDNN's copies of weights and gradients
-in layouts of its own, up to 40 MB seen. The like of a GPU's libraries is not measured."""
+"""Bytes that libraries take beside the tensors: on the CPU, copies of weights and gradients in
+layouts of oneDNN's own, of which up to 40 MB were seen. For GPUs this was not measured."""
 
-# A batch that is a large prime divides the size of a tensor that grows with the batch, and of no
-# other: one pass tells what is paid once from what is paid for each image.
+# The size of a tensor that grows with the batch is a multiple of this large prime, and that of no
+# other tensor is, so that one pass tells what is paid once from what is paid for each image.
 _BATCH = 8191
 
 
@@ -36,7 +36,7 @@ class Footprint:
 
     Attributes:
         moments: (bytes held at any batch size, bytes held for each image) at every moment of the
-            step that is the fullest one at some batch size.
+            step at which most memory is held for some batch size.
     """
 
     moments: tuple[tuple[int, int], ...]
@@ -56,8 +56,8 @@ def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprin
     """Traces a training step on tensors without memory: the same anywhere, in about a second.
 
     Counted are weights, their average, gradients and momentum, the batch, all that autograd keeps,
-    and what comes and goes. Gradients count all along, as when they are accumulated. Not counted
-    are the libraries' workspaces, and the data set where it lives on the device.
+    and temporary tensors. Gradients count throughout, as when they are accumulated. Not counted are
+    the libraries' workspaces, nor the data set if it lives on the device.
 
     Args:
         recipe: gives the model and the precision ("auto" counts as fp32: resolve it first).
@@ -65,8 +65,9 @@ def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprin
         height: of the images that the model sees, in pixels.
         width: likewise.
     """
+    recipe = Recipe(**affected(recipe, Affects.MEMORY))  # the other fields cannot play a part
     with torch.device("meta"):
-        model = models.skeleton(recipe, classes)
+        model = factory.skeleton(recipe, classes)
     model.to(memory_format=torch.channels_last)
     model.train()
     images = torch.empty(
@@ -94,13 +95,14 @@ def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprin
 def free_bytes(device: torch.device, kept: int | None = None) -> int:
     """Memory that a training run could get on a device, in bytes.
 
-    On a GPU: what the driver has left, and what torch holds here without using it. On the CPU:
-    what the kernel calls available, within the limits of this process's control groups.
+    On a GPU: what the driver has left, and what torch holds in this process without using it. On
+    the CPU: what the kernel calls available, within the limits of this process's control groups.
 
     Args:
         device: which.
         kept: bytes of this process's tensors on a GPU that will stay; None for all that there
-            are. After a failed run its tensors may still hang on to the error.
+            are. Those of a failed run may still be there, because the error refers to them, and
+            will go with it.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -114,7 +116,7 @@ def available_bytes(root: Path = Path("/")) -> int:
     """Main memory that this process can still get without swapping, in bytes.
 
     Args:
-        root: folder that holds ``proc`` and ``sys``.
+        root: the folder in which ``proc`` and ``sys`` are.
     """
     return min([_machine_bytes(root), *_cgroup_bytes(root)])
 
@@ -166,7 +168,7 @@ class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _compute_in_bf16(model: nn.Module) -> None:
-    """Makes the model do what autocast does, which leaves tensors without memory alone."""
+    """Makes the model convert as autocast would, which ignores tensors without memory."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.forward = partial(_convolve, module)  # type: ignore[method-assign]
@@ -185,7 +187,7 @@ def _multiply(module: nn.Linear, features: Tensor) -> Tensor:
 
 
 def _fullest(moments: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """The moments that no other surpasses in both respects."""
+    """The moments for which no other holds more at any batch size and more for each image."""
     kept: list[tuple[int, int]] = []
     for fixed, each in sorted(moments, reverse=True):
         if not kept or each > kept[-1][1]:
@@ -203,8 +205,8 @@ def _machine_bytes(root: Path) -> int:
 
 
 def _cgroup_bytes(root: Path) -> list[int]:
-    """What each limited control group above this process has left. Pages of files that were not
-    used lately count as free: the kernel drops them first."""
+    """What each control group above this process has left of its limit, in bytes. Pages of files
+    that were not used lately count as free, because the kernel drops them first."""
     try:
         lines = Path(root, "proc/self/cgroup").read_text().splitlines()
     except OSError:

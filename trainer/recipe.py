@@ -1,30 +1,23 @@
-"""What a training run is: Recipe, HyperParams and DataSource with their checks; no torch."""
+"""What a training run is: Recipe, HyperParams and DataSource with their checks, and what each field
+affects; no torch import."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
+from enum import Flag, auto
 from typing import Any
 
 from tuneoff.trainer.data.registry import DATASETS
-
-MODELS = (
-    "proxy",
-    "proxy-residual",
-    "proxy-dense",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "densenet121",
+from tuneoff.trainer.models.registry import (
+    HEADS,
+    IMAGENET_WEIGHTS,
+    MODELS,
+    with_memory_efficient_form,
 )
-SCHEDULES = ("plateau", "cosine", "linear", "step", "constant")
-PRECISIONS = ("auto", "fp32", "bf16")
-COMBINATIONS = ("paper", "mean", "vote", "weighted", "greedy")
-HEADS = ("new", "imagenet")
-VIEWS = ("plain", "flip", "ten-crop")
+from tuneoff.trainer.registry import PRECISIONS, SCHEDULES, VIEWS
 
 LAYER_DECAY = "layer_decay."
 
@@ -37,6 +30,54 @@ def one_of(name: str, value: str, known: Sequence[str]) -> None:
 def at_least(name: str, value: float, low: float) -> None:
     if not (math.isfinite(value) and value >= low):
         raise ValueError(f"{name} = {value!r} must be a number of at least {low}")
+
+
+class Affects(Flag):
+    """What a field of Recipe or DataSource affects.
+
+    Every field says so in its metadata, and code that depends on some of the fields asks for them
+    with ``affected`` instead of listing them:
+
+    * FIT: whether model, weights and data go together. ``Trainer.check`` looks at these fields, and
+      a study is checked with both ends of each of their ranges before it begins.
+    * RESULT: what is trained. A checkpoint serves only a recipe that agrees in these fields.
+    * STEP: the operations of one training step. A step that was captured for one run is replayed
+      in another only if the recipes agree in these fields. Those that change nothing but the
+      images that a step is given are not among them.
+    * MEMORY: the memory of a training step, apart from the number and the size of its images.
+    * NOTHING: none of these.
+    """
+
+    NOTHING = 0
+    FIT = auto()
+    RESULT = auto()
+    STEP = auto()
+    MEMORY = auto()
+
+
+_NOTHING, _FIT, _RESULT = Affects.NOTHING, Affects.FIT, Affects.RESULT
+_STEP, _MEMORY = Affects.STEP, Affects.MEMORY
+
+
+def _field(default: Any, affects: Affects) -> Any:
+    return field(default=default, metadata={"affects": affects})
+
+
+def affecting(of: type[Recipe | DataSource], what: Affects) -> tuple[str, ...]:
+    """The names of the fields that affect ``what``."""
+    return tuple(f.name for f in fields(of) if what in f.metadata["affects"])
+
+
+def affected(of: Recipe | DataSource, what: Affects) -> dict[str, Any]:
+    """The fields that affect ``what``, with their values as ``Recipe.to_dict`` gives them.
+
+    Of the images, if they are among these, there are again only the fields that affect it.
+    """
+    values = {name: getattr(of, name) for name in affecting(type(of), what)}
+    return {
+        name: affected(value, what) if isinstance(value, DataSource) else deepcopy(value)
+        for name, value in values.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +123,15 @@ class DataSource:
             is also in test. What is dropped is in no split; test is never touched.
     """
 
-    name: str = "digits"
-    path: str | None = None
-    image_size: int | None = None
-    validation: float = 0.1
-    split_seed: int = 0
-    corrupt: str = "refuse"
-    duplicates: str = "keep"
+    name: str = _field("digits", _FIT | _RESULT)
+    path: str | None = _field(
+        None, _FIT
+    )  # to a checkpoint it is the digest of the images that counts
+    image_size: int | None = _field(None, _FIT | _RESULT)
+    validation: float = _field(0.1, _FIT | _RESULT)
+    split_seed: int = _field(0, _FIT | _RESULT)
+    corrupt: str = _field("refuse", _FIT | _RESULT)
+    duplicates: str = _field("keep", _FIT | _RESULT)
 
     def __post_init__(self) -> None:
         known = DATASETS.entry(self.name)
@@ -109,11 +152,11 @@ class DataSource:
 class Recipe:
     """Everything about a training run but its HyperParams and its seed.
 
-    The defaults of what is optional are the paper's: off. ``PRESETS`` has the paper's recipes.
+    Options are off by default, as in the paper, whose recipes are in ``presets.PRESETS``.
 
     Attributes:
         data: the images.
-        model: a name from MODELS.
+        model: a name from ``models.registry.MODELS``.
         weights: "none" (random initialisation), "imagenet" (torchvision's V1 weights, as in the
             paper), "imagenet-v2" (its later ones, of ResNet50 and deeper) or the path of a
             state-dict file.
@@ -122,14 +165,15 @@ class Recipe:
         memory_efficient: DenseNet: compute the dense layers again in the backward pass instead
             of keeping them (Pleiss et al. 2017).
         epochs: passes over the training images.
-        frozen_epochs: epochs, at the start, in which only the head is trained; the rest is as in
-            evaluation. As many as ``epochs``: a linear probe.
+        frozen_epochs: epochs, at the start, in which only the head is trained; the other layers'
+            batch normalisation then uses its statistics without updating them. With as many as
+            ``epochs`` this is a linear probe.
         batch_size: images per optimiser step.
-        accumulation: parts, of two images or more, into which each batch is divided, one after the
-            other on the device; their gradients add up to the batch's. Batch normalisation sees
-            each part by itself.
-        halve_on_oom: where memory does not suffice, double ``accumulation`` and go on from the
-            last checkpoint, rather than fail.
+        accumulation: parts into which each batch is divided, of at least two images each. The
+            device computes one after the other, and their gradients add up to the batch's. Batch
+            normalisation takes its statistics from each part by itself.
+        halve_on_oom: when memory runs out, double ``accumulation`` and go on from the last
+            checkpoint, rather than fail.
         schedule: "plateau" (the paper's: divide the rate by 10 when the validation error
             stalls), "cosine" or "linear" (to zero), "step" (divide by 10 every
             ``step_epochs``) or "constant".
@@ -141,66 +185,71 @@ class Recipe:
         nesterov: Nesterov's momentum (Sutskever et al. 2013), as torch.optim.SGD has it.
         decay_norms: whether weight decay is for normalisation layers and biases too.
         layer_decay: the paper's eq. 4, an L2 strength for each layer: factors of ``weight_decay``,
-            by the beginnings of parameters' names, as in {"layer4": 2.0, "fc": 10.0}. The longest
-            that fits counts; what none fits has 1.
+            by the beginnings of parameters' names, as in {"layer4": 2.0, "fc": 10.0}. Where several
+            fit a parameter the longest counts; where none does, its factor is 1.
         clip: largest norm of the gradient of all parameters together; longer ones are scaled down
             to it (Pascanu et al. 2013); 0 for no limit.
         label_smoothing: share of each label that is spread evenly over all classes, 0 to 1
             (Szegedy et al. 2016).
         mixup: alpha of MixUp (Zhang et al. 2018), the share of one image in its mixture with
             another being drawn from Beta(alpha, alpha), for each batch; 0 for none.
-        cutmix: alpha of CutMix (Yun et al. 2019), likewise; with ``mixup`` too, each batch has one
-            or the other, with equal chances.
+        cutmix: alpha of CutMix (Yun et al. 2019), likewise. Where ``mixup`` is set too, each batch
+            gets one or the other, with equal probability.
         ema: decay per step of an exponential moving average of weights and statistics, which is
-            what is evaluated (Polyak and Juditsky 1992); 0 for none. It begins lower, at most
-            (1 + steps) / (10 + steps), as TensorFlow's does.
+            then evaluated in place of the model (Polyak and Juditsky 1992); 0 for none. After n
+            steps the decay is at most (1 + n) / (10 + n), as in TensorFlow, so that the average
+            soon forgets the first weights.
         flip: random horizontal flips of training images.
-        crop_padding: random crops of training images: pixels, as stored, by which an image is
-            extended on each side, by reflection, before a crop of its own size (He et al. 2016,
-            section 4.2, with zeros); 0 for none.
-        start_size: side in pixels of the first epoch's images; from there it grows linearly to
-            the full size, which the last quarter of the epochs has (low to high resolution, as
-            FFCV's ResNets are trained); 0 for the full size throughout.
+        crop_padding: random crops of training images: stored pixels by which an image is extended
+            on each side, by reflection, before a crop of its own size is taken (He et al. 2016,
+            section 4.2, extend with zeros); 0 for none.
+        start_size: side in pixels of the first epoch's images, as FFCV's ResNets are trained. It
+            grows linearly and reaches the full size for the last quarter of the epochs; 0 for the
+            full size throughout.
         precision: "fp32", "bf16" (autocast) or "auto" (bf16 where the device computes in it).
-        test_view: what of each image is shown for the scores of a trained model: "plain", "flip"
-            (also its mirror image) or "ten-crop"; their probabilities are averaged.
+        test_view: which versions of each image a trained model is shown when it is scored:
+            "plain" (the image), "flip" (its mirror image too) or "ten-crop" (corners and centre,
+            mirrored too); the probabilities of all versions are averaged.
     """
 
-    data: DataSource = field(default_factory=DataSource)
-    model: str = "proxy"
-    weights: str = "none"
-    head: str = "new"
-    memory_efficient: bool = False
-    epochs: int = 9
-    frozen_epochs: int = 0
-    batch_size: int = 128
-    accumulation: int = 1
-    halve_on_oom: bool = False
-    schedule: str = "plateau"
-    patience: int = 2
-    step_epochs: int = 3
-    drop: float = 0.1
-    warmup_epochs: float = 0.0
-    nesterov: bool = False
-    decay_norms: bool = True
-    layer_decay: Mapping[str, float] = field(default_factory=dict, hash=False)
-    clip: float = 0.0
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    ema: float = 0.0
-    flip: bool = True
-    crop_padding: int = 0
-    start_size: int = 0
-    precision: str = "auto"
-    test_view: str = "plain"
+    data: DataSource = field(default_factory=DataSource, metadata={"affects": _FIT | _RESULT})
+    model: str = _field("proxy", _FIT | _RESULT | _STEP | _MEMORY)
+    weights: str = _field("none", _FIT | _RESULT)
+    head: str = _field("new", _FIT | _RESULT)
+    memory_efficient: bool = _field(False, _FIT | _RESULT | _STEP | _MEMORY)
+    epochs: int = _field(9, _RESULT)
+    frozen_epochs: int = _field(0, _RESULT)
+    batch_size: int = _field(128, _RESULT | _STEP)
+    accumulation: int = _field(1, _RESULT | _STEP)
+    halve_on_oom: bool = _field(False, _NOTHING)  # each epoch's record says what came of it
+    schedule: str = _field("plateau", _RESULT)
+    patience: int = _field(2, _RESULT)
+    step_epochs: int = _field(3, _RESULT)
+    drop: float = _field(0.1, _RESULT)
+    warmup_epochs: float = _field(0.0, _RESULT)
+    nesterov: bool = _field(False, _RESULT | _STEP)
+    decay_norms: bool = _field(True, _RESULT | _STEP)
+    layer_decay: Mapping[str, float] = field(
+        default_factory=dict, hash=False, metadata={"affects": _FIT | _RESULT | _STEP}
+    )
+    clip: float = _field(0.0, _RESULT | _STEP)
+    label_smoothing: float = _field(0.0, _RESULT | _STEP)
+    mixup: float = _field(0.0, _RESULT | _STEP)
+    cutmix: float = _field(0.0, _RESULT | _STEP)
+    ema: float = _field(0.0, _RESULT | _STEP | _MEMORY)
+    flip: bool = _field(True, _RESULT)
+    crop_padding: int = _field(0, _FIT | _RESULT)
+    start_size: int = _field(0, _FIT | _RESULT)
+    # Not RESULT, because "auto" depends on the device, and a run may go on on another.
+    precision: str = _field("auto", _STEP | _MEMORY)
+    test_view: str = _field("plain", _NOTHING)  # changes what a trained model is shown, not itself
 
     def __post_init__(self) -> None:
-        one_of("model", self.model, MODELS)
-        one_of("head", self.head, HEADS)
-        one_of("schedule", self.schedule, SCHEDULES)
+        MODELS.check(self.model)
+        HEADS.check(self.head)
+        SCHEDULES.check(self.schedule)
+        VIEWS.check(self.test_view)
         one_of("precision", self.precision, PRECISIONS)
-        one_of("test_view", self.test_view, VIEWS)
         for name in ("epochs", "batch_size", "accumulation", "patience", "step_epochs"):
             at_least(name, getattr(self, name), 1)
         for name in ("frozen_epochs", "warmup_epochs", "clip", "mixup", "cutmix", "crop_padding"):
@@ -224,19 +273,23 @@ class Recipe:
             if getattr(self, name) > self.epochs:
                 raise ValueError(
                     f"{name} = {getattr(self, name)!r} is more than epochs = {self.epochs}; "
-                    "lower the one or raise the other"
+                    f"lower {name} or raise epochs"
                 )
         if self.accumulation > 1 and 2 * self.accumulation > self.batch_size:
             raise ValueError(
-                f"accumulation = {self.accumulation} leaves parts of less than two images of "
-                f"batch_size = {self.batch_size}; lower the one or raise the other"
+                f"accumulation = {self.accumulation} divides batches of {self.batch_size} images "
+                "into parts of fewer than two; lower accumulation or raise batch_size"
             )
         if not self.weights:
             raise ValueError('weights = "" is empty; write "none", "imagenet" or a file\'s path')
-        if self.head == "imagenet" and self.weights not in ("imagenet", "imagenet-v2"):
-            raise ValueError('head = "imagenet" needs weights = "imagenet" (or "imagenet-v2")')
-        if self.memory_efficient and not self.model.startswith("densenet"):
-            raise ValueError(f"memory_efficient is for DenseNets; {self.model} has no such form")
+        if HEADS.entry(self.head).needs_imagenet and self.weights not in IMAGENET_WEIGHTS:
+            names = " or ".join(f'"{name}"' for name in IMAGENET_WEIGHTS)
+            raise ValueError(f'head = "{self.head}" needs weights = {names}')
+        if self.memory_efficient and self.model not in with_memory_efficient_form():
+            raise ValueError(
+                f"memory_efficient = true does nothing for {self.model}; it is for: "
+                f"{', '.join(with_memory_efficient_form())}"
+            )
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """This recipe with some fields changed (KeyError for a name that is not a field).
@@ -263,28 +316,3 @@ class Recipe:
         """The recipe that ``to_dict`` wrote (TypeError or ValueError for anything else)."""
         rest = dict(values)
         return cls(data=DataSource(**rest.pop("data")), **rest)
-
-
-def _paper(model: str, epochs: int, batch_size: int) -> Mapping[str, Any]:
-    return {
-        "model": model,
-        "weights": "imagenet",
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "schedule": "plateau",
-        "drop": 0.1,
-        "flip": True,
-        "image_size": 224,
-    }
-
-
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "paper-resnet18": _paper("resnet18", 50, 128),
-    "paper-resnet34": _paper("resnet34", 10, 64),
-    "paper-resnet50": _paper("resnet50", 10, 64),
-    "paper-resnet101": _paper("resnet101", 10, 24),
-    "paper-resnet152": _paper("resnet152", 10, 24),
-    "paper-densenet121": _paper("densenet121", 10, 24),
-}
-"""The paper's recipes (section 3.3) by name: fields of Recipe, and ``image_size`` of its data. With
-the defaults of HyperParams, which are the paper's. It does not say how long a plateau is."""

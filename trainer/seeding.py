@@ -1,4 +1,4 @@
-"""Independent, named random streams for every run, equal on every machine and version."""
+"""Independent random streams by name, the same on every machine and with every version."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tuneoff.trainer.contract import RunSeed
 def words(count: int, *parts: int | str) -> NDArray[np.uint64]:
     """``count`` random 64-bit words of the stream that ``parts`` name.
 
-    Raw words rather than Generator methods: NumPy promises to keep a bit generator's words for
-    ever, but not what ``Generator.permutation`` makes of them (NEP 19).
+    Raw words, because NumPy promises that a bit generator's words never change, but not that
+    ``Generator.permutation`` will make the same of them (NEP 19).
 
     Returns:
         uint64 array of shape (count,).

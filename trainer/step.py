@@ -1,4 +1,5 @@
-"""One optimiser step: forward, backward, update; on a GPU captured once and replayed."""
+"""One optimiser step: forward, backward, update, moving average. On a GPU the first three are
+captured once and replayed."""
 
 from __future__ import annotations
 
@@ -10,12 +11,47 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from tuneoff.trainer import capture, models, optim
+from tuneoff.trainer import capture, optim
 from tuneoff.trainer.capture import Recorder
 from tuneoff.trainer.checkpoint import Checkpoint
 from tuneoff.trainer.data.augment import Targets
 from tuneoff.trainer.distributed import Ranks
+from tuneoff.trainer.models import heads
 from tuneoff.trainer.recipe import Recipe
+
+
+class MovingAverage:
+    """An exponential moving average of a model's parameters and statistics.
+
+    Attributes:
+        model: a copy of the model that has the averages in their place. Counters, which are whole
+            numbers, are those of the model itself.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Begins with what the model has now."""
+        self.model = copy.deepcopy(model)
+        pairs = list(zip(_state(self.model), _state(model), strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        others = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._averages, self._values = [a for a, _ in floats], [b for _, b in floats]
+        self._counters, self._counts = [a for a, _ in others], [b for _, b in others]
+
+    def follow(self, weight: float) -> None:
+        """Moves every average towards the model's present value by ``weight``, 0 to 1.
+
+        This takes two operators whatever the number of tensors, because on a GPU a small model's
+        step takes little longer than the launch of its kernels.
+        """
+        with torch.no_grad():
+            torch._foreach_lerp_(self._averages, self._values, weight)
+            if self._counters:
+                torch._foreach_copy_(self._counters, self._counts)
+
+
+def _state(model: nn.Module) -> list[Tensor]:
+    # These tensors stay the model's own: whatever loads other values copies them into place.
+    return list(model.state_dict().values())
 
 
 class Stepper:
@@ -44,7 +80,7 @@ class Stepper:
         """
         self.model = model
         self.optimizer = optimizer
-        self.average = copy.deepcopy(model) if recipe.ema else None
+        self.average = MovingAverage(model) if recipe.ema else None
         self._recipe = recipe
         self._accumulation = accumulation
         self._ranks = ranks
@@ -55,19 +91,19 @@ class Stepper:
         self._is_frozen = False
 
     @property
-    def judged(self) -> nn.Module:
-        """What is evaluated: the average if there is one."""
-        return self.model if self.average is None else self.average
+    def evaluated(self) -> nn.Module:
+        """The model to evaluate: the moving average if there is one."""
+        return self.model if self.average is None else self.average.model
 
     def load(self, saved: Checkpoint) -> None:
-        """Takes over a checkpoint's weights, average and momenta."""
+        """Goes on from a checkpoint's weights, average and momenta."""
         self.model.load_state_dict(saved.model)
         if self.average is not None and saved.average is not None:
-            self.average.load_state_dict(saved.average)
+            self.average.model.load_state_dict(saved.average)
         kept = dict(self.optimizer.state)
         self.optimizer.load_state_dict(dict(saved.optimizer))
         for parameter, state in kept.items():
-            # Into the tensors that were there: a captured step knows no others.
+            # Copied into the tensors that were there, because a captured step uses those.
             for name, tensor in state.items():
                 tensor.copy_(self.optimizer.state[parameter][name])
                 self.optimizer.state[parameter][name] = tensor
@@ -76,7 +112,7 @@ class Stepper:
         """Starts another run, with the weights of a model and the settings of its optimiser."""
         self.model.load_state_dict(model.state_dict())
         if self.average is not None:
-            self.average.load_state_dict(model.state_dict())
+            self.average.model.load_state_dict(model.state_dict())
         for state in self.optimizer.state.values():
             state["momentum_buffer"].zero_()
         for ours, its in zip(self.optimizer.param_groups, optimizer.param_groups, strict=True):
@@ -84,10 +120,10 @@ class Stepper:
         self.freeze(False)
 
     def freeze(self, frozen: bool) -> None:
-        """Puts the model into training mode, all of it or its head alone: the rest then has no
-        gradients, and its batch normalisation is as in evaluation."""
+        """Puts the model into training mode, or only its head, if ``frozen``: the other layers then
+        get no gradients, and their batch normalisation works as in evaluation."""
         self.model.train(not frozen)
-        head = models.head(self.model)
+        head = heads.head(self.model, self._recipe.model)
         head.train()
         if frozen != self._is_frozen:
             self._is_frozen = frozen
@@ -104,9 +140,9 @@ class Stepper:
         Args:
             images: float, shape (share, 3, height, width), channels_last.
             targets: of the same images.
-            whole: images in the batch of all ranks.
+            whole: images in the batch of all ranks together.
             rate: the learning rate.
-            number: of steps before this one, in the whole run.
+            number: steps before this one in the whole run.
 
         Returns:
             The loss of the share, summed over its images; float64 of shape (), on the device.
@@ -119,7 +155,7 @@ class Stepper:
             self.optimizer.step()
         if self.average is not None:
             decay = min(self._recipe.ema, (1 + number) / (10 + number))
-            _follow(self.average, self.model, 1 - decay)
+            self.average.follow(1 - decay)
         return loss
 
     def capture(self, images: Tensor, targets: Targets, record: Recorder) -> None:
@@ -133,7 +169,16 @@ class Stepper:
         )
 
     def backward(self, images: Tensor, targets: Targets, whole: int) -> Tensor:
-        """The gradient of a batch's mean loss, clipped; returns the share's summed loss."""
+        """Leaves the gradient of a batch's mean loss, clipped, in the parameters.
+
+        Args:
+            images: this rank's share of the batch, as in ``step``.
+            targets: of the same images.
+            whole: images in the batch of all ranks together.
+
+        Returns:
+            The loss of the share, summed over its images; float64 of shape (), on the device.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         parts = max(1, min(self._accumulation, whole // 2))  # batch normalisation needs two images
         bounds = [self._ranks.below(whole * i // parts) for i in range(parts + 1)]
@@ -146,23 +191,12 @@ class Stepper:
                 if end > start:
                     loss = targets[part].loss(outputs.float(), self._recipe.label_smoothing)
                 else:
-                    loss = outputs.float().sum()  # of nothing: 0, with a gradient of 0
+                    loss = outputs.float().sum()  # no images: 0, with a gradient of 0
                 summed += loss.detach().double() * (end - start)
-                # Ranks' gradients are averaged; their sum is wanted, of shares of one mean.
+                # Gradients are averaged over the ranks. Multiplied by their number, that is the sum
+                # over the ranks, and each rank adds its images' part of the batch's mean loss.
                 share = (end - start) * self._ranks.world / whole
                 (loss * share).backward()  # type: ignore[no-untyped-call]
         if self._recipe.clip:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
         return summed
-
-
-def _follow(average: nn.Module, model: nn.Module, weight: float) -> None:
-    """Moves an average of parameters and statistics towards the model by ``weight``."""
-    with torch.no_grad():
-        for ours, its in zip(
-            average.state_dict().values(), model.state_dict().values(), strict=True
-        ):
-            if ours.is_floating_point():
-                ours.lerp_(its, weight)
-            else:
-                ours.copy_(its)

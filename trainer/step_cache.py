@@ -1,8 +1,9 @@
-"""What stays ready on the device between one trial of a worker and the next."""
+"""The captured training step of one run, kept for the next run of a worker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,23 +12,23 @@ from tuneoff.trainer import optim
 from tuneoff.trainer.capture import Recorder
 from tuneoff.trainer.data import augment
 from tuneoff.trainer.distributed import Ranks
-from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.recipe import Affects, HyperParams, Recipe, affected
 from tuneoff.trainer.step import Stepper
 
 
-class Warm:
-    """Keeps the last run's stepper, whose captured step serves the next run of its kind.
+class StepCache:
+    """Keeps the last run's stepper, whose captured step serves the next run of the same kind.
 
-    A capture takes as long as some dozens of steps: a run that needs none begins at once.
+    A capture takes as long as some dozens of steps; a run that finds one begins at once.
     """
 
     def __init__(self, record: Recorder | None) -> None:
         """
         Args:
-            record: how steps are captured; None if they are not.
+            record: how steps are captured; None if they are not, so that nothing is kept.
         """
         self._record = record
-        self._kept: tuple[tuple[Recipe, int, torch.Size | None], Stepper] | None = None
+        self._kept: tuple[dict[str, Any], Stepper] | None = None
 
     def stepper(
         self,
@@ -45,7 +46,7 @@ class Warm:
             model: with its first weights, on the CPU.
             recipe: with every "auto" resolved.
             params: the optimiser's numbers.
-            accumulation: parts of each batch.
+            accumulation: parts into which each batch is divided.
             ranks: the processes that share each batch.
             device: to train on.
             blank: makes images of the shape of a whole batch, on the device.
@@ -53,7 +54,7 @@ class Warm:
         kept, self._kept = self._kept, None  # two models may not fit on the device together
         record = self._record if ranks.world == 1 else None
         images = None if record is None else blank()
-        kind = (_kind(recipe, params), accumulation, images.shape if images is not None else None)
+        kind = _kind(recipe, params, accumulation, images)
         if kept and kept[0] == kind and _same_shapes(kept[1].model, model):
             kept[1].begin(model, optim.sgd(model, recipe, params))
             self._kept = kept
@@ -69,20 +70,23 @@ class Warm:
         return stepper
 
 
-def _kind(recipe: Recipe, params: HyperParams) -> Recipe:
-    """What of a recipe a captured step depends on; the rest is as by default."""
-    return Recipe(
-        model=recipe.model,
-        memory_efficient=recipe.memory_efficient,
-        nesterov=recipe.nesterov and params.momentum > 0,
-        decay_norms=recipe.decay_norms,
-        layer_decay=recipe.layer_decay,
-        clip=recipe.clip,
-        label_smoothing=recipe.label_smoothing,
-        mixup=float(recipe.mixup > 0 or recipe.cutmix > 0),
-        ema=recipe.ema,
-        precision=recipe.precision,
-    )
+def _kind(
+    recipe: Recipe, params: HyperParams, accumulation: int, images: Tensor | None
+) -> dict[str, Any]:
+    """What a captured step depends on: what the recipe says, and the shape of its images.
+
+    Of some fields less than their value counts. Without momentum Nesterov's form is the plain one,
+    and images and targets are mixed outside the step, which only sees that there are two targets.
+    The rate, momentum and weight decay are read from the device in each step.
+    """
+    mixes = recipe.mixup > 0 or recipe.cutmix > 0
+    return affected(recipe, Affects.STEP) | {
+        "nesterov": recipe.nesterov and params.momentum > 0,
+        "mixup": mixes,
+        "cutmix": mixes,
+        "accumulation": accumulation,  # more than the recipe's where memory did not suffice
+        "images": None if images is None else images.shape,
+    }
 
 
 def _same_shapes(one: nn.Module, other: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""The trainer itself: the contract of ``contract.Trainer`` on torch and torchvision."""
+"""The trainer itself: ``contract.Trainer`` on torch and torchvision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tuneoff.trainer import checkpoint, ensemble, evaluate, loop, memory, models
+from tuneoff.trainer import checkpoint, ensemble, evaluate, loop, memory
 from tuneoff.trainer.capture import Recorder, cuda_graph
 from tuneoff.trainer.checkpoint import Checkpoint
 from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
@@ -26,10 +26,12 @@ from tuneoff.trainer.data.registry import DATASETS
 from tuneoff.trainer.data.unlabelled import unlabelled
 from tuneoff.trainer.distributed import ALONE, Ranks
 from tuneoff.trainer.errors import CheckpointError, DataError, ModelError, TrainerError
-from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
-from tuneoff.trainer.step_cache import Warm
+from tuneoff.trainer.models import factory
+from tuneoff.trainer.recipe import Affects, DataSource, HyperParams, Recipe, affected
+from tuneoff.trainer.registry import VIEWS
+from tuneoff.trainer.step_cache import StepCache
 
-# Of a GPU's free memory, for images that stay there; the rest is for training.
+# Share of a GPU's free memory that the images may take; the rest is for training.
 _DATA_SHARE = 0.5
 
 
@@ -39,9 +41,9 @@ class Prepared:
 
     Attributes:
         data: the images.
-        splits: indices into them.
-        task: what they ask of a model.
-        titles: the classes in words.
+        splits: indices into ``data``.
+        task: the task that they set a model.
+        titles: the classes in words, in label order.
     """
 
     data: Resident
@@ -51,7 +53,7 @@ class Prepared:
 
 
 class TorchTrainer:
-    """Trains on one device. The data of the last recipe stay in memory between calls.
+    """Trains on one device. Images of the last recipe stay in memory between calls.
 
     Implements ``contract.Trainer``.
     """
@@ -72,10 +74,10 @@ class TorchTrainer:
             cache: folder for decoded images; shared by any number of processes.
             threads: CPU threads to compute with, for the whole process; None leaves torch's
                 choice. Give each process the cores that it owns and no more.
-            progress: told how the decoding of a new data set goes.
+            progress: called as the images of a new data set are decoded.
             ranks: the processes that share every run.
-            record: how steps are captured, to be replayed; as CUDA graphs on a GPU, not at all
-                elsewhere, unless given.
+            record: how steps are captured, to be replayed. Unless given they are captured as CUDA
+                graphs on a GPU, and not at all elsewhere.
 
         Raises:
             TrainerError: there is no such device.
@@ -87,9 +89,9 @@ class TorchTrainer:
         if self._device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             record = record or cuda_graph
-        self._warm = Warm(record)
+        self._step_cache = StepCache(record)
         self._prepared: tuple[DataSource, Prepared] | None = None
-        self._checked: tuple[Any, ...] | None = None  # what of a recipe was found to be good
+        self._checked: dict[str, Any] | None = None  # the last recipe's fields that passed
         if threads is not None:
             torch.set_num_threads(threads)
 
@@ -110,32 +112,31 @@ class TorchTrainer:
         }
 
     def resolve(self, recipe: Recipe) -> Recipe:
-        """The recipe with precision "auto" replaced by bf16 where the device computes in it.
+        """The recipe with precision "auto" replaced: by bf16 where the device computes in it and
+        ``factory.trains_in_bf16`` allows it, else by fp32.
 
-        That holds for the proxies too: on a CPU with avx512_bf16 the smallest gains 1.2x at 8 px
-        and 1.6x at 32 px, for the same error. Not where ``models.trains_in_bf16`` says no; the
-        size of a folder's images is not known here, so ``check`` looks again.
+        The proxies gain from bf16 too: on a CPU with avx512_bf16 the smallest trains 1.2 times as
+        fast at 8 px and 1.6 times at 32 px, to the same error. The size of a folder's images is not
+        known here, so ``check`` looks again.
         """
         if recipe.precision != "auto":
             return recipe
         side = recipe.data.image_size or DATASETS.entry(recipe.data.name).side
-        able = _computes_bf16(self._device) and models.trains_in_bf16(
+        able = _computes_bf16(self._device) and factory.trains_in_bf16(
             recipe.model, side, side, self._device
         )
         return replace(recipe, precision="bf16" if able else "fp32")
 
     def check(self, recipe: Recipe) -> Task:
-        """Prepares the data, verifies model and weights; see ``contract.Trainer.check``."""
+        """Prepares the data and verifies model and weights; see ``contract.Trainer.check``."""
         if recipe.batch_size < 2:
             raise ModelError("batch_size = 1 cannot train batch normalisation; use 2 or more")
         prepared = self._prepare(recipe.data)
         height, width = _input_size(recipe, prepared.data)
-        checked = (
-            *(recipe.data, recipe.model, recipe.weights, recipe.head, recipe.memory_efficient),
-            *(recipe.crop_padding, recipe.start_size, tuple(sorted(recipe.layer_decay))),
-        )
+        # Of ``layer_decay`` it is the layers that have to be there; their factors are all right.
+        checked = affected(recipe, Affects.FIT) | {"layer_decay": sorted(recipe.layer_decay)}
         if checked != self._checked:
-            models.check(recipe, height, width, prepared.titles)
+            factory.check(recipe, height, width, prepared.titles)
             if recipe.crop_padding >= min(prepared.data.images.shape[1:3]):
                 raise ModelError(
                     f"crop_padding = {recipe.crop_padding} is not smaller than the stored images; "
@@ -148,7 +149,7 @@ class TorchTrainer:
                 )
             self._checked = checked
         bf16 = self.resolve(recipe).precision == "bf16"
-        if bf16 and not models.trains_in_bf16(recipe.model, height, width, self._device):
+        if bf16 and not factory.trains_in_bf16(recipe.model, height, width, self._device):
             raise ModelError(
                 f"{recipe.model} on {width} x {height} pixels cannot train in bf16 on the CPU, "
                 'where PyTorch miscomputes it; set precision = "fp32" or image_size = 32'
@@ -177,12 +178,13 @@ class TorchTrainer:
             },
             checkpoints=checkpoints,
             ranks=self._ranks,
-            warm=self._warm,
+            step_cache=self._step_cache,
         )
         try:
             yield from loop.train(job, tick)
         except torch.OutOfMemoryError as error:
-            # Not a ModelError: where the batch size is searched, only this trial is too large.
+            # Not a ModelError, with which a worker gives up: where the batch size is searched, it
+            # may be too large in this trial only.
             raise TrainerError(
                 f"{recipe.model} with batch_size = {recipe.batch_size} does not fit into the "
                 f"memory of {self._device}; {self._advice(recipe, prepared)}"
@@ -194,7 +196,7 @@ class TorchTrainer:
         """The largest ``batch_size`` that fits into the memory that is free now; 0 if none does.
 
         Args:
-            recipe: gives the model and the precision; its data are not looked at.
+            recipe: its fields that affect ``Affects.MEMORY`` count.
             classes: outputs of the model.
             height: of the images that the model sees, in pixels.
             width: likewise.
@@ -216,7 +218,7 @@ class TorchTrainer:
         saved = _saved(checkpoints, {**_trained(recipe), "data": prepared.task.digest})
         model = self._restore(recipe, saved)
         bf16 = self.resolve(recipe).precision == "bf16"
-        return evaluate.score(model, prepared.data, chosen, bf16, evaluate.VIEWS[recipe.test_view])
+        return evaluate.score(model, prepared.data, chosen, bf16, VIEWS.load(recipe.test_view))
 
     def predict(self, recipe: Recipe, checkpoints: Path, images: Path) -> Predictions:
         """The newest model's outputs on images without labels; see ``contract.Trainer.predict``."""
@@ -230,7 +232,7 @@ class TorchTrainer:
 
         def flush() -> None:
             pixels = torch.from_numpy(np.stack(waiting)).to(self._device)
-            view = evaluate.VIEWS[recipe.test_view]
+            view = VIEWS.load(recipe.test_view)
             logits = evaluate.forward(model, pixels, recipe.data.image_size, bf16, view)
             outputs.append(logits.cpu().numpy())
             waiting.clear()
@@ -264,15 +266,15 @@ class TorchTrainer:
         return self._prepared[1]
 
     def _advice(self, recipe: Recipe, prepared: Prepared) -> str:
-        """How to make a recipe fit that did not."""
+        """What to do about a recipe for which the memory did not suffice."""
         data = prepared.data
         tensors = (data.images, data.labels)
         kept = sum(tensor.nbytes for tensor in tensors if tensor.device == data.device)
         classes = len(prepared.task.classes)
         largest = self.largest_batch(recipe, classes, *_input_size(recipe, data), kept)
         if largest >= recipe.batch_size:
-            # Others took or freed memory in between, or a library wanted more than we allow for.
-            return "use smaller batches, set halve_on_oom = true, or give it more of the device"
+            # Another program used memory and has freed it, or a library took more than we allow.
+            return "use smaller batches, set halve_on_oom = true, or run fewer processes there"
         if largest < 2:
             return "no batch fits: use a smaller model or image_size, or free some memory"
         return (
@@ -281,27 +283,21 @@ class TorchTrainer:
 
     def _restore(self, recipe: Recipe, saved: Checkpoint) -> nn.Module:
         bare = replace(recipe, weights="none", head="new")
-        model = models.build(bare, len(saved.about["classes"]), seed=0)
+        model = factory.build(bare, len(saved.about["classes"]), seed=0)
         model.load_state_dict(saved.average or saved.model)
         model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 
 
 def _input_size(recipe: Recipe, data: Resident) -> tuple[int, int]:
-    """(height, width) of what the model sees."""
+    """(height, width) in pixels of the images that the model is given."""
     side = recipe.data.image_size
     return (side, side) if side else (data.images.shape[1], data.images.shape[2])
 
 
 def _trained(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe must agree for a checkpoint to serve. Where the data lie does not matter,
-    their digest does; nor does the precision, which depends on the worker's device, nor how much
-    memory that has, nor what a trained model is shown."""
-    values = recipe.to_dict()
-    for name in ("precision", "halve_on_oom", "test_view"):
-        del values[name]
-    del values["data"]["path"]
-    return {"recipe": values}
+    """The part of ``Checkpoint.run`` that comes from the recipe."""
+    return {"recipe": affected(recipe, Affects.RESULT)}
 
 
 def _saved(checkpoints: Path, run: Mapping[str, Any]) -> Checkpoint:

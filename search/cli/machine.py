@@ -49,17 +49,18 @@ def doctor(storage: str, work: Path) -> int:
       tuneoff doctor --storage postgresql://me@db/tuneoff
     """
     from tuneoff.search.cli.doctor import examine
-    from tuneoff.trainer.models import PRETRAINED, imagenet_problem
+    from tuneoff.trainer.models.registry import pretrained
+    from tuneoff.trainer.models.weights import imagenet_problem
 
     trainer = make_trainer(work)
-    weights = {model: imagenet_problem(model) for model in PRETRAINED}
+    weights = {model: imagenet_problem(model) for model in pretrained()}
     # As in the paper: images scaled up to 224 pixels, the 200 classes of Tiny ImageNet.
     images = DataSource(image_size=224)
-    recipes = {model: Recipe(data=images, model=model) for model in PRETRAINED}
+    recipes = {model: Recipe(data=images, model=model) for model in pretrained()}
     batches = {
         model: trainer.largest_batch(recipe, 200, 224, 224) for model, recipe in recipes.items()
     }
-    precision = trainer.resolve(recipes["resnet18"]).precision
+    precision = trainer.resolve(next(iter(recipes.values()))).precision
     findings = examine(storage, work, trainer.describe(), weights, batches, precision)
     for finding in findings:
         mark = (

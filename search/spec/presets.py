@@ -12,7 +12,8 @@ from dataclasses import fields
 from typing import Any
 
 from tuneoff.registry import check_name
-from tuneoff.trainer.recipe import PRESETS, DataSource
+from tuneoff.trainer.presets import PRESETS
+from tuneoff.trainer.recipe import DataSource
 
 PRESET = "preset"  # the key; where it may stand: in the trial, in promotion and in a member
 

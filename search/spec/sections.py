@@ -17,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from tuneoff.registry import check_name
 from tuneoff.search.spec.registry import DEFAULT_SAMPLER, NO_PRUNER, PRUNERS, SAMPLERS
-from tuneoff.trainer.recipe import COMBINATIONS, DataSource, HyperParams, Recipe
+from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
+from tuneoff.trainer.registry import COMBINATIONS
 
 Choice = str | int | float | bool
 
@@ -262,7 +262,7 @@ class EnsembleSpec(Section):
     @field_validator("combine")
     @classmethod
     def _check(cls, value: str) -> str:
-        return check_name("combination", value, COMBINATIONS)
+        return COMBINATIONS.check(value)
 
 
 class WorkersSpec(Section):

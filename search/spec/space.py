@@ -24,12 +24,12 @@ from optuna.distributions import (
 
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.sections import HYPERPARAMS, ParamSpec, without_note
-from tuneoff.trainer.recipe import LAYER_DECAY, HyperParams, Recipe
+from tuneoff.trainer.recipe import LAYER_DECAY, Affects, HyperParams, Recipe, affecting
 
 Floats = NDArray[np.float64]
 
 _INTEGERS = tuple(f.name for f in fields(Recipe) if f.type == "int")
-CHECKED = ("model", "weights", "head", "memory_efficient", "crop_padding", "start_size")
+CHECKED = affecting(Recipe, Affects.FIT)
 # Not to be searched: arms are compared on the same images, and their budgets count epochs.
 FIXED = ("data", "epochs")
 
@@ -122,7 +122,7 @@ class SearchSpace:
         return [
             self.recipe.override({name: value})
             for name, distribution in self.distributions.items()
-            if name in CHECKED or name.startswith(LAYER_DECAY)
+            if name.partition(".")[0] in CHECKED
             for value in _ends(distribution)
         ]
 

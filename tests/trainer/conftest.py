@@ -1,4 +1,4 @@
-"""Fixtures of the trainer's tests: one thread, tiny images, a warm trainer on the digits."""
+"""Fixtures of the trainer's tests: one thread, tiny images, a trainer on the digits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def digits_trainer(session_cache: Path) -> TorchTrainer:
-    """A trainer whose data are warm."""
+    """A trainer that keeps the digits in memory."""
     return TorchTrainer("cpu", cache=session_cache)
 
 

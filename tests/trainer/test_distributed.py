@@ -210,7 +210,7 @@ def test_stopped_or_killed_in_mid_epoch_it_goes_on_as_if_it_had_not(
 def test_without_torchrun_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.arange(5)
     assert ALONE.leads
-    assert torch.equal(rows[ALONE.part], rows)
+    assert torch.equal(rows[ALONE.shard], rows)
     assert torch.equal(ALONE.interleave(rows, 5), rows)
     assert ALONE.share(lambda: 7) == ALONE.decide(7) == 7
     monkeypatch.delenv("LOCAL_RANK", raising=False)

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from tuneoff.trainer import checkpoint, evaluate, models
+from tuneoff.trainer import checkpoint, evaluate
 from tuneoff.trainer.contract import EpochRecord, RunSeed
 from tuneoff.trainer.errors import CheckpointError, Diverged, Interrupted, TrainerError
-from tuneoff.trainer.recipe import SCHEDULES, DataSource, HyperParams, Recipe
+from tuneoff.trainer.models import proxies
+from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
+from tuneoff.trainer.registry import SCHEDULES
 from tuneoff.trainer.torch_trainer import TorchTrainer
 
 # 1,295 training images: 3 batches an epoch, the last of 271.
@@ -93,7 +95,7 @@ def test_a_bad_rate_is_much_worse(train: Train, tmp_path: Path) -> None:
     assert records[-1].validation_error > 0.2
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", SCHEDULES.names)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_interrupted_anywhere_and_resumed_is_as_uninterrupted(
     train: Train, tmp_path: Path, schedule: str, precision: str
@@ -394,9 +396,9 @@ class Memory:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, images: int, after: int = 0) -> None:
         self.passes = 0
-        forward = models.Proxy.forward
+        forward = proxies.Proxy.forward
 
-        def limited(net: models.Proxy, batch: torch.Tensor) -> torch.Tensor:
+        def limited(net: proxies.Proxy, batch: torch.Tensor) -> torch.Tensor:
             if batch.device.type == "meta":  # how much memory would do is being found out
                 return forward(net, batch)
             self.passes += net.training
@@ -404,7 +406,7 @@ class Memory:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nlots")
             return forward(net, batch)
 
-        monkeypatch.setattr(models.Proxy, "forward", limited)
+        monkeypatch.setattr(proxies.Proxy, "forward", limited)
 
 
 def parts(records: list[EpochRecord]) -> list[int]:
@@ -427,7 +429,7 @@ def test_too_little_memory_from_the_start(
     assert parts(records) == [needed] * 3
     assert timeless(records) == timeless(whole)
     assert same(weights(tmp_path / "small"), weights(tmp_path / "whole"))
-    assert f"going on with parts of {512 // needed} images of each batch" in caplog.text
+    assert f"each batch is now divided into parts of {512 // needed} images" in caplog.text
     assert caplog.text.count("out of memory") == math.log2(needed)
 
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from tuneoff.trainer import memory, models, optim
+from tuneoff.trainer import memory, optim
 from tuneoff.trainer.data.augment import Targets
 from tuneoff.trainer.distributed import ALONE
 from tuneoff.trainer.memory import Footprint
-from tuneoff.trainer.recipe import MODELS, HyperParams, Recipe
+from tuneoff.trainer.models import factory
+from tuneoff.trainer.models.registry import MODELS
+from tuneoff.trainer.recipe import HyperParams, Recipe
 from tuneoff.trainer.step import Stepper
 
 SIDE, CLASSES = 64, 20
@@ -25,7 +27,7 @@ def predicted(recipe: Recipe) -> Footprint:
 
 def measured(recipe: Recipe, batch_size: int) -> int:
     """Bytes allocated at the fullest moment of a real training step that is not the first."""
-    model = models.build(recipe, CLASSES, seed=0).train()
+    model = factory.build(recipe, CLASSES, seed=0).train()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     stepper = Stepper(model, optim.sgd(model, recipe, HyperParams()), recipe, 1, ALONE)
     images = torch.randn(batch_size, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
@@ -70,7 +72,7 @@ def test_real_steps_take_what_is_said(
         assert 0.98 * said.peak(batch_size) < real < said.peak(batch_size) + memory.WORKSPACE
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", MODELS.names)
 def test_bf16_takes_little_more_than_half_for_each_image(model: str) -> None:
     each = {
         precision: predicted(Recipe(model=model, precision=precision)).moments[-1][1]
@@ -169,7 +171,7 @@ def test_an_old_control_group_limits(tmp_path: Path) -> None:
 def test_on_a_gpu_steps_take_what_is_said(model: str, precision: str, batch_size: int) -> None:
     device = torch.device("cuda")
     recipe = Recipe(model=model, precision=precision)
-    network = models.build(recipe, CLASSES, seed=0).train()
+    network = factory.build(recipe, CLASSES, seed=0).train()
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     stepper = Stepper(network, optim.sgd(network, recipe, HyperParams()), recipe, 1, ALONE)
     images = torch.randn(batch_size, 3, 224, 224, device=device)

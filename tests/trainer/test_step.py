@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from tuneoff.trainer import capture, models, optim
+from tuneoff.trainer import capture, optim
 from tuneoff.trainer.data.augment import Targets
 from tuneoff.trainer.distributed import ALONE
+from tuneoff.trainer.models import factory, heads
 from tuneoff.trainer.recipe import HyperParams, Recipe
-from tuneoff.trainer.step import Stepper
+from tuneoff.trainer.step import MovingAverage, Stepper
 
 PARAMS = HyperParams(lr=0.05, momentum=0.9, weight_decay=1e-3)
 RECIPE = Recipe(precision="fp32", schedule="constant")
@@ -41,8 +45,11 @@ def linear() -> nn.Module:
 
 
 def proxy() -> nn.Module:
-    made = models.build(Recipe(model="proxy"), 4, seed=0)
-    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return build("proxy").to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def build(name: str) -> nn.Module:
+    return factory.build(Recipe(model=name), 4, seed=0)
 
 
 def stepper(
@@ -127,10 +134,67 @@ def test_the_average_is_that_of_all_steps() -> None:
                 by_hand[name] = decay * by_hand[name] + (1 - decay) * tensor
             else:
                 by_hand[name] = tensor.clone()
-    for name, tensor in made.average.state_dict().items():
+    for name, tensor in made.average.model.state_dict().items():
         assert torch.allclose(tensor, by_hand[name], atol=1e-6), name
     weight = "features.0.0.weight"
     assert not torch.allclose(made.model.state_dict()[weight], by_hand[weight], atol=1e-6)
+
+
+class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operators that get as far as a device, each of which is a kernel on a GPU or more."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        self.count += func is not torch.ops.aten.detach.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["proxy", "proxy-dense", "resnet18"])
+def test_the_average_takes_as_many_operators_for_any_number_of_tensors(name: str) -> None:
+    average = MovingAverage(build(name))
+    with Operators() as operators:
+        average.follow(0.1)
+    assert operators.count == 2
+
+
+@pytest.mark.parametrize("weight", [0.9, 0.5, 0.1, 1e-4])
+def test_the_average_is_bit_for_bit_that_of_each_tensor_by_itself(weight: float) -> None:
+    model = build("resnet18")
+    average = MovingAverage(model)
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.add_(1) if tensor.ndim == 0 else tensor.add_(torch.randn_like(tensor))
+    one_by_one = copy.deepcopy(average.model.state_dict())
+    for ours, its in zip(one_by_one.values(), model.state_dict().values(), strict=True):
+        ours.lerp_(its, weight) if ours.is_floating_point() else ours.copy_(its)
+    average.follow(weight)
+    for (key, a), b in zip(average.model.state_dict().items(), one_by_one.values(), strict=True):
+        assert torch.equal(a, b), key
+
+
+def test_the_average_goes_on_after_other_weights_were_loaded() -> None:
+    """It keeps hold of the model's tensors, which must stay the same."""
+    made = stepper(Recipe(precision="fp32", ema=0.5), proxy())
+    other = proxy()
+    with torch.no_grad():
+        for tensor in other.parameters():
+            tensor.fill_(2.0)
+    made.begin(other, optim.sgd(other, RECIPE, PARAMS))
+    assert made.average is not None
+    made.model.load_state_dict({k: v + 1 for k, v in other.state_dict().items()})
+    made.average.follow(0.5)
+    for tensor in made.average.model.parameters():
+        assert tensor.unique().tolist() == [2.5]
+    assert made.average.model.state_dict()["features.0.1.num_batches_tracked"] == 1
 
 
 # Frozen epochs
@@ -138,21 +202,21 @@ def test_the_average_is_that_of_all_steps() -> None:
 
 @pytest.mark.parametrize("model", ["proxy", "proxy-dense", "resnet18", "densenet121"])
 def test_frozen_layers_keep_weights_and_statistics_until_they_thaw(model: str) -> None:
-    net = models.build(Recipe(model=model), 4, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    made = stepper(RECIPE, net)
+    net = factory.build(Recipe(model=model), 4, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    made = stepper(replace(RECIPE, model=model), net)
     side = 32 if model == "densenet121" else 8
     images = torch.randn(6, 3, side, side, generator=torch.Generator().manual_seed(0))
     targets = batch(6)[1]
-    head = {id(t) for t in models.head(net).state_dict(keep_vars=True).values()}
+    head = {id(t) for t in heads.head(net, model).state_dict(keep_vars=True).values()}
     rest = [t for t in net.state_dict(keep_vars=True).values() if id(t) not in head]
     before = [t.detach().clone() for t in rest]
-    weight = models.head(net).weight.detach().clone()
+    weight = heads.head(net, model).weight.detach().clone()
     for number in range(2):
         made.freeze(True)
         made.step(images, targets, whole=6, rate=0.05, number=number)
         net.eval()  # as validation leaves it
     assert all(torch.equal(a, b) for a, b in zip(rest, before, strict=True))
-    assert not torch.equal(models.head(net).weight, weight)
+    assert not torch.equal(heads.head(net, model).weight, weight)
     made.freeze(False)
     made.step(images, targets, whole=6, rate=0.05, number=2)
     changed = [not torch.equal(a, b) for a, b in zip(rest, before, strict=True)]
@@ -164,7 +228,7 @@ def test_a_frozen_head_learns_as_on_fixed_features() -> None:
     made = stepper(RECIPE, proxy())
     images, targets = batch()
     features = copy.deepcopy(made.model).eval().get_submodule("features")
-    fc = copy.deepcopy(models.head(made.model))
+    fc = copy.deepcopy(heads.head(made.model, "proxy"))
     alone = torch.optim.SGD(fc.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
     made.freeze(True)
     for number in range(4):
@@ -174,7 +238,7 @@ def test_a_frozen_head_learns_as_on_fixed_features() -> None:
             found = features(images).mean((2, 3))
         targets.loss(fc(found), 0.0).backward()
         alone.step()
-    assert torch.allclose(models.head(made.model).weight, fc.weight, atol=1e-6)
+    assert torch.allclose(heads.head(made.model, "proxy").weight, fc.weight, atol=1e-6)
 
 
 # Capture, with stand-ins for CUDA's
@@ -263,7 +327,7 @@ def test_capture_leaves_everything_as_it_was_and_a_wrong_one_is_dropped(
     with caplog.at_level(logging.WARNING):
         found = captured(made, *batch(seed=5), record)
     assert (found is not None) == (record is again)
-    assert ("steps are not captured: " in caplog.text) == (record is not again)
+    assert ("steps are not captured as a CUDA graph, so" in caplog.text) == (record is not again)
     for name, tensor in made.model.state_dict().items():
         assert torch.equal(tensor, model[name]), name
     now = made.optimizer.state_dict()

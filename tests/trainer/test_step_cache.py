@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import torch
 from tuneoff.trainer import checkpoint
 from tuneoff.trainer.contract import EpochRecord, RunSeed
 from tuneoff.trainer.errors import Interrupted
+from tuneoff.trainer.models import factory
 from tuneoff.trainer.recipe import HyperParams, Recipe
 from tuneoff.trainer.torch_trainer import TorchTrainer
 
@@ -61,7 +62,7 @@ def again() -> Again:
 
 
 @pytest.fixture
-def warm(session_cache: Path, again: Again) -> TorchTrainer:
+def caching(session_cache: Path, again: Again) -> TorchTrainer:
     return TorchTrainer("cpu", cache=session_cache, record=again)
 
 
@@ -77,14 +78,14 @@ def warm(session_cache: Path, again: Again) -> TorchTrainer:
 )
 def test_a_replayed_run_is_that_of_single_steps(
     digits_trainer: TorchTrainer,
-    warm: TorchTrainer,
+    caching: TorchTrainer,
     again: Again,
     tmp_path: Path,
     changes: dict[str, object],
 ) -> None:
     recipe = RECIPE.override(changes)
     plain = run(digits_trainer, tmp_path / "plain", recipe)
-    replayed = run(warm, tmp_path / "warm", recipe)
+    replayed = run(caching, tmp_path / "caching", recipe)
     assert again.captures == 1
     assert again.replays > 0
     for a, b in zip(plain, replayed, strict=True):
@@ -93,15 +94,15 @@ def test_a_replayed_run_is_that_of_single_steps(
 
 
 def test_another_trial_needs_no_other_capture_and_owes_nothing_to_the_last(
-    warm: TorchTrainer, again: Again, session_cache: Path, tmp_path: Path
+    caching: TorchTrainer, again: Again, session_cache: Path, tmp_path: Path
 ) -> None:
     other = HyperParams(lr=0.2, momentum=0.5, weight_decay=1e-2)
-    run(warm, tmp_path / "first")
-    second = run(warm, tmp_path / "second", params=other)
-    longer = run(warm, tmp_path / "third", replace(RECIPE, epochs=1, schedule="step"))
+    run(caching, tmp_path / "first")
+    second = run(caching, tmp_path / "second", params=other)
+    longer = run(caching, tmp_path / "third", replace(RECIPE, epochs=1, schedule="step"))
     assert again.captures == 1
-    cold = TorchTrainer("cpu", cache=session_cache, record=Again())
-    alone = run(cold, tmp_path / "alone", params=other)
+    fresh = TorchTrainer("cpu", cache=session_cache, record=Again())
+    alone = run(fresh, tmp_path / "alone", params=other)
     assert [r.train_loss for r in second] == [r.train_loss for r in alone]
     a, b = weights(tmp_path / "second"), weights(tmp_path / "alone")
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -113,26 +114,85 @@ def test_another_trial_needs_no_other_capture_and_owes_nothing_to_the_last(
     [{"batch_size": 64}, {"label_smoothing": 0.1}, {"model": "proxy-residual"}, {"clip": 1.0}],
 )
 def test_another_kind_of_step_is_captured_anew(
-    warm: TorchTrainer, again: Again, tmp_path: Path, changes: dict[str, object]
+    caching: TorchTrainer, again: Again, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    run(warm, tmp_path / "first", replace(RECIPE, epochs=1))
-    run(warm, tmp_path / "second", replace(RECIPE, epochs=1).override(changes))
+    run(caching, tmp_path / "first", replace(RECIPE, epochs=1))
+    run(caching, tmp_path / "second", replace(RECIPE, epochs=1).override(changes))
     assert again.captures == 2
+
+
+SHORT = replace(RECIPE, epochs=1, batch_size=512)
+CHANGES: dict[str, dict[str, object]] = {
+    "data": {"data": replace(RECIPE.data, validation=0.2)},
+    "model": {"model": "proxy-residual"},
+    "weights": {"weights": "FILE"},
+    "head": {},  # has no effect on a model without ImageNet weights
+    "memory_efficient": {"model": "densenet121", "batch_size": 4, "memory_efficient": True},
+    "epochs": {"epochs": 2},
+    "frozen_epochs": {"epochs": 2, "frozen_epochs": 1},
+    "batch_size": {"batch_size": 500},
+    "accumulation": {"accumulation": 2},
+    "halve_on_oom": {"halve_on_oom": True},
+    "schedule": {"schedule": "linear"},
+    "patience": {"schedule": "plateau", "patience": 1, "epochs": 2},
+    "step_epochs": {"schedule": "step", "step_epochs": 1, "epochs": 2},
+    "drop": {"schedule": "step", "step_epochs": 1, "drop": 0.5, "epochs": 2},
+    "warmup_epochs": {"warmup_epochs": 1.0},
+    "nesterov": {"nesterov": True},
+    "decay_norms": {"decay_norms": False},
+    "layer_decay": {"layer_decay": {"fc": 30.0}},
+    "clip": {"clip": 0.5},
+    "label_smoothing": {"label_smoothing": 0.1},
+    "mixup": {"mixup": 0.4},
+    "cutmix": {"cutmix": 1.0},
+    "ema": {"ema": 0.9},
+    "flip": {"flip": False},
+    "crop_padding": {"crop_padding": 2},
+    "start_size": {"start_size": 8, "data": replace(RECIPE.data, image_size=16)},
+    "precision": {"precision": "bf16"},
+    "test_view": {"test_view": "flip"},
+}
+
+
+def test_these_are_all_fields() -> None:
+    assert list(CHANGES) == [field.name for field in fields(Recipe)]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_no_field_is_replayed_with_the_value_of_another_run(
+    session_cache: Path, tmp_path: Path, name: str
+) -> None:
+    """Whatever a field changes, it changes after a run without that change as it does alone."""
+    if name == "memory_efficient":
+        pytest.skip("DenseNet121 takes no images as small as the digits")
+    changes = dict(CHANGES[name])
+    if name == "weights":
+        changes = {"weights": str(tmp_path / "weights.pt")}
+        torch.save(factory.build(SHORT, 10, seed=9).state_dict(), tmp_path / "weights.pt")
+    caching = TorchTrainer("cpu", cache=session_cache, record=Again())
+    run(caching, tmp_path / "before", SHORT)
+    after = run(caching, tmp_path / "after", SHORT.override(changes))
+    fresh = TorchTrainer("cpu", cache=session_cache, record=Again())
+    alone = run(fresh, tmp_path / "alone", SHORT.override(changes))
+    assert [r.train_loss for r in after] == [r.train_loss for r in alone]
+    assert [r.validation_loss for r in after] == [r.validation_loss for r in alone]
+    a, b = weights(tmp_path / "after"), weights(tmp_path / "alone")
+    assert all(torch.equal(a[key], b[key]) for key in a)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_replayed_run_resumes_bit_for_bit(
-    warm: TorchTrainer, tmp_path: Path, momentum: float
+    caching: TorchTrainer, tmp_path: Path, momentum: float
 ) -> None:
     params = HyperParams(lr=0.05, momentum=momentum)
     recipe = replace(RECIPE, ema=0.9)
-    whole = run(warm, tmp_path / "whole", recipe, params)
+    whole = run(caching, tmp_path / "whole", recipe, params)
     for stop in (5, 12, 17):
         calls = iter(range(1, 100))
         folder = tmp_path / str(stop)
         with pytest.raises(Interrupted):
-            run(warm, folder, recipe, params, lambda calls=calls, stop=stop: next(calls) == stop)
-        rest = run(warm, folder, recipe, params)
+            run(caching, folder, recipe, params, lambda calls=calls, stop=stop: next(calls) == stop)
+        rest = run(caching, folder, recipe, params)
         assert [r.train_loss for r in rest] == [r.train_loss for r in whole]
         a, b = weights(tmp_path / "whole"), weights(folder)
         assert all(torch.equal(a[name], b[name]) for name in a)

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from tuneoff.trainer import checkpoint, memory, models, torch_trainer
+from tuneoff.trainer import checkpoint, memory, torch_trainer
 from tuneoff.trainer.contract import RunSeed, Trainer
 from tuneoff.trainer.errors import CheckpointError, DataError, ModelError, TrainerError
+from tuneoff.trainer.models import factory, weights
 from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
 from tuneoff.trainer.torch_trainer import TorchTrainer
 
@@ -138,13 +139,16 @@ def test_out_of_memory_is_one_line(
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nlots")
 
-    monkeypatch.setattr(models, "build", full)
+    monkeypatch.setattr(factory, "build", full)
     needed = memory.footprint(digits_trainer.resolve(RECIPE), 10, 8, 8)
     free = round((needed.peak(100) + memory.WORKSPACE) / memory.USABLE) + 1
     for bytes_, advice in (
         (free, "batches of at most 100 fit: set batch_size = 100, or halve_on_oom = true"),
         (0, "no batch fits: use a smaller model or image_size, or free some memory"),
-        (2**40, "use smaller batches, set halve_on_oom = true, or give it more of the device"),
+        (
+            2**40,
+            "use smaller batches, set halve_on_oom = true, or run fewer processes there",
+        ),
     ):
         monkeypatch.setattr(memory, "available_bytes", lambda bytes_=bytes_: bytes_)
         with pytest.raises(TrainerError) as caught:
@@ -154,7 +158,7 @@ def test_out_of_memory_is_one_line(
         )
 
 
-def test_data_stay_warm(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_stay_in_memory(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = TorchTrainer(cache=session_cache)
     trainer.check(RECIPE)
     monkeypatch.setattr(torch_trainer, "load", None)
@@ -292,8 +296,8 @@ def test_a_model_with_the_rows_of_its_classes_is_evaluated(
         batch_size=8,
         precision="fp32",
     )
-    state = models.build(Recipe(model="resnet18"), 1000, seed=1).state_dict()
-    monkeypatch.setattr(models, "_weights", lambda recipe: state)
+    state = factory.build(Recipe(model="resnet18"), 1000, seed=1).state_dict()
+    monkeypatch.setattr(weights, "read", lambda recipe: state)
     trainer = TorchTrainer(cache=session_cache)
     assert trainer.check(recipe).classes == ("goldfish", "tench")
     (record,) = trainer.train(recipe, HyperParams(lr=1e-9), RunSeed(), tmp_path / "c", never)

@@ -17,7 +17,8 @@ from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.reading import read_study_file
 from tuneoff.search.spec.registry import PRUNERS, SAMPLERS
 from tuneoff.search.spec.sections import TrialSpec
-from tuneoff.trainer.recipe import SCHEDULES, HyperParams, Recipe
+from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.registry import SCHEDULES
 
 LR = {"low": 1e-4, "high": 1.0, "log": True}
 HAND = {"hand": {"configs": [{"lr": 0.01}]}}

@@ -26,7 +26,8 @@ from tuneoff.search.work.worker import work
 from tuneoff.trainer import checkpoint
 from tuneoff.trainer.contract import RunSeed, Task
 from tuneoff.trainer.errors import ModelError
-from tuneoff.trainer.recipe import PRESETS, Recipe
+from tuneoff.trainer.presets import PRESETS
+from tuneoff.trainer.recipe import Recipe
 from tuneoff.trainer.torch_trainer import TorchTrainer
 
 TASK = Task(("a", "b"), {"train": 1, "validation": 1, "test": 1}, "d")
@@ -286,14 +287,14 @@ def test_factors_flags_and_words_on_the_command_line(spec_values: Any) -> None:
     [
         (
             {"space": {"batch_size": [16, 64], "accumulation": [1, 16]}},
-            "space.batch_size and space.accumulation, in the trial: accumulation = 16 leaves parts",
+            "space.batch_size and space.accumulation, in the trial: accumulation = 16 divides",
         ),
         (
             {
                 "trial": {"model": "densenet121"},
                 "space": {"model": ["resnet18", "densenet121"], "memory_efficient": [True, False]},
             },
-            "space.model and space.memory_efficient, in the trial: memory_efficient is for Dense",
+            "space.model and space.memory_efficient, in the trial: memory_efficient = true does",
         ),
         (
             {"space": {"warmup_epochs": {"low": 0, "high": 3}}, "promote": {"epochs": 2}},
@@ -305,7 +306,7 @@ def test_factors_flags_and_words_on_the_command_line(spec_values: Any) -> None:
                 "promote": {"epochs": 2},
                 "ensemble": {"members": [{"model": "proxy"}, {"model": "proxy", "batch_size": 24}]},
             },
-            "space.accumulation, in ensemble.members.1: accumulation = 16 leaves parts of less",
+            "space.accumulation, in ensemble.members.1: accumulation = 16 divides batches of 24",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Recipes: what they are called, what they refuse, and the paper's."""
+"""Recipes: what they refuse, and what each of their fields affects."""
 
 from __future__ import annotations
 
@@ -12,34 +12,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneoff.trainer.contract import RunSeed
-from tuneoff.trainer.recipe import PRESETS, DataSource, HyperParams, Recipe
+from tuneoff.trainer.recipe import (
+    Affects,
+    DataSource,
+    HyperParams,
+    Recipe,
+    affected,
+    affecting,
+)
 
 DIGITS_16 = DataSource("digits", image_size=16)
 
 # What is wrong, and what the message says of it.
 MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"model": "vgg"}, "model = 'vgg' is unknown; choose one of: proxy"),
-    ({"head": "old"}, "head = 'old' is unknown; choose one of: new, imagenet"),
-    ({"schedule": "x"}, "schedule = 'x' is unknown; choose one of: plateau"),
-    ({"test_view": "x"}, "test_view = 'x' is unknown; choose one of: plain, flip, ten-crop"),
+    ({"model": "vgg"}, "unknown model 'vgg'; choose one of: proxy"),
+    ({"head": "old"}, "unknown head 'old'; choose one of: new, imagenet"),
+    ({"schedule": "x"}, "unknown schedule 'x'; choose one of: plateau"),
+    ({"test_view": "x"}, "unknown test_view 'x'; choose one of: plain, flip, ten-crop"),
     ({"precision": "fp8"}, "precision = 'fp8' is unknown"),
     ({"weights": ""}, 'weights = "" is empty'),
     ({"head": "imagenet"}, 'head = "imagenet" needs weights = "imagenet"'),
-    ({"memory_efficient": True}, "memory_efficient is for DenseNets; proxy has no such form"),
+    (
+        {"memory_efficient": True},
+        "memory_efficient = true does nothing for proxy; it is for: densenet121",
+    ),
     ({"epochs": 0}, "epochs = 0 must be a number of at least 1"),
     ({"frozen_epochs": -1}, "frozen_epochs = -1 must be a number of at least 0"),
     (
         {"frozen_epochs": 4, "epochs": 3},
-        "frozen_epochs = 4 is more than epochs = 3; lower the one or raise the other",
+        "frozen_epochs = 4 is more than epochs = 3; lower frozen_epochs or raise epochs",
     ),
     (
         {"warmup_epochs": 3.5, "epochs": 3},
-        "warmup_epochs = 3.5 is more than epochs = 3; lower the one or raise the other",
+        "warmup_epochs = 3.5 is more than epochs = 3; lower warmup_epochs or raise epochs",
     ),
     ({"accumulation": 0}, "accumulation = 0 must be a number of at least 1"),
     (
         {"accumulation": 13, "batch_size": 24},
-        "accumulation = 13 leaves parts of less than two images of batch_size = 24; lower the one",
+        "accumulation = 13 divides batches of 24 images into parts of fewer than two; lower accum",
     ),
     ({"clip": -0.1}, "clip = -0.1 must be a number of at least 0"),
     ({"clip": float("inf")}, "clip = inf must be a number of at least 0"),
@@ -105,34 +115,6 @@ def test_the_options_are_off_unless_asked_for() -> None:
     assert {name: getattr(recipe, name) for name in off} == off
 
 
-@pytest.mark.parametrize(
-    ("preset", "model", "epochs", "batch_size"),
-    [
-        ("paper-resnet18", "resnet18", 50, 128),
-        ("paper-resnet34", "resnet34", 10, 64),
-        ("paper-resnet50", "resnet50", 10, 64),
-        ("paper-resnet101", "resnet101", 10, 24),
-        ("paper-resnet152", "resnet152", 10, 24),
-        ("paper-densenet121", "densenet121", 10, 24),
-    ],
-)
-def test_presets_are_the_papers(preset: str, model: str, epochs: int, batch_size: int) -> None:
-    assert len(PRESETS) == 6
-    values = dict(PRESETS[preset])
-    assert values.pop("image_size") == 224
-    # Whatever a preset does not say is off, or the paper's.
-    assert Recipe(**values) == Recipe(
-        model=model,
-        weights="imagenet",
-        epochs=epochs,
-        batch_size=batch_size,
-        schedule="plateau",
-        drop=0.1,
-        flip=True,
-    )
-    assert HyperParams() == HyperParams(lr=0.01, momentum=0.9, weight_decay=1e-4)
-
-
 def test_recipes_are_values() -> None:
     a, b = Recipe(layer_decay={"fc": 2.0}), Recipe(layer_decay={"fc": 3.0})
     assert len({a, b, Recipe(layer_decay={"fc": 2.0})}) == 2
@@ -168,3 +150,44 @@ def test_a_recipe_survives_json(
 ) -> None:
     recipe = Recipe(layer_decay=factors, ema=ema, crop_padding=padding, nesterov=nesterov)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+# What each field affects
+
+
+@pytest.mark.parametrize("of", [Recipe, DataSource])
+def test_every_field_says_what_it_affects(of: type) -> None:
+    silent = [f.name for f in dataclasses.fields(of) if "affects" not in f.metadata]
+    assert not silent, "these must say what they affect, or Affects.NOTHING"
+    assert all(isinstance(f.metadata["affects"], Affects) for f in dataclasses.fields(of))
+
+
+def test_what_was_listed_by_hand_before() -> None:
+    """A field that is added later says by itself where it belongs; these stay where they are."""
+    assert set(affecting(Recipe, Affects.FIT)) == {
+        *("data", "model", "weights", "head", "memory_efficient", "layer_decay"),
+        *("crop_padding", "start_size"),
+    }
+    assert set(affecting(Recipe, Affects.STEP)) == {
+        *("model", "memory_efficient", "batch_size", "accumulation", "nesterov", "decay_norms"),
+        *("layer_decay", "clip", "label_smoothing", "mixup", "cutmix", "ema", "precision"),
+    }
+    assert set(affecting(Recipe, Affects.MEMORY)) == {
+        *("model", "memory_efficient", "ema", "precision"),
+    }
+
+
+def test_a_checkpoint_of_version_0_1_serves_the_same_recipes() -> None:
+    """What was stored in it of a recipe is compared with what is made of it now."""
+    recipe = Recipe(data=DataSource("folder", "somewhere"), layer_decay={"fc": 2.0})
+    stored = recipe.to_dict()
+    for name in ("precision", "halve_on_oom", "test_view"):
+        del stored[name]
+    del stored["data"]["path"]
+    assert affected(recipe, Affects.RESULT) == stored
+
+
+def test_changing_what_is_affected_leaves_the_recipe_alone() -> None:
+    recipe = Recipe(layer_decay={"fc": 2.0})
+    affected(recipe, Affects.STEP)["layer_decay"]["fc"] = 3.0
+    assert recipe.layer_decay == {"fc": 2.0}

@@ -1,0 +1,1 @@
+"""The models: their names (``registry``), how they are built, and where their weights come from."""
