@@ -1,7 +1,7 @@
-"""How fast policies search LCBench's learning curves: the project's own, on a virtual clock.
+"""How fast the project's policies search LCBench's learning curves, on a virtual clock.
 
-Regret is that of the configuration that an arm would recommend, judged by its error after a full
-run, and normalised by data set: 0 is the best known, 1 the median of random configurations.
+Regret is that of the configuration that an arm would recommend: its error after a full run,
+normalised by data set so that 0 is the best known error and 1 the median of random configurations.
 Budgets and marks count equivalents of a full run (52 epochs).
 """
 
@@ -66,7 +66,7 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """A policy as written: SAMPLER[+PRUNER][:KEY=VALUE]..."""
+    """A policy as it is written: SAMPLER[+PRUNER][:KEY=VALUE]..."""
 
     sampler: str
     pruner: str
@@ -74,7 +74,7 @@ class PolicySpec:
 
     @classmethod
     def parse(cls, text: str) -> PolicySpec:
-        """Read one policy (click.BadParameter if it is none)."""
+        """Read what was written (click.BadParameter if it is not a policy)."""
         name, *pairs = text.split(":")
         sampler, plus, pruner = name.partition("+")
         if sampler not in SAMPLERS:
@@ -85,13 +85,17 @@ class PolicySpec:
         for pair in pairs:
             key, equals, value = pair.partition("=")
             if not (key and equals and value) or key in options:
-                raise _refused(text, f"{pair!r} is not KEY=VALUE, or there twice")
+                raise _refused(text, f"{pair!r} is not KEY=VALUE, or is there twice")
             options[key] = value
         return cls(sampler, pruner or registry.NO_PRUNER, options)
 
 
 def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...]) -> Policy:
-    """The policy as written, for full runs of HORIZON epochs (click.BadParameter if none)."""
+    """The policy that was written, for full runs of HORIZON epochs.
+
+    Raises:
+        click.BadParameter: there is no such policy.
+    """
     spec = PolicySpec.parse(text)
     if spec.sampler == "curve-gp":
         return CurveGP(space, seed, **_settings(text, spec))
@@ -102,7 +106,7 @@ def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...]) -> Policy
 
 
 def _arm(text: str, spec: PolicySpec) -> ArmSpec:
-    """A study file's arm, for its defaults and its checks."""
+    """The policy as an arm of a study file, which brings its defaults and its checks."""
     for key, value in spec.options.items():
         if key not in ARM_OPTIONS:
             raise _refused(text, f"unknown option {key!r}; choose from {', '.join(ARM_OPTIONS)}")
@@ -136,10 +140,11 @@ def _refused(text: str, why: str) -> click.BadParameter:
 
 
 def run_cell(files: Files, cell: Cell) -> dict[str, Any]:
-    """Simulate a run and make its record."""
+    """Simulate a run and return its record."""
     surrogate = _surrogate(files)
     space = search_space(cell.space)
-    # Neither policy nor space nor workers: arms of a repeat share their start-up points.
+    # The seed does not depend on the policy, the space or the workers, so that all arms of a repeat
+    # begin with the same points.
     seed = (int(cell.dataset), cell.repeat)
     simulation = simulate(
         build_policy(cell.policy, space, seed),
@@ -155,7 +160,7 @@ def run_cell(files: Files, cell: Cell) -> dict[str, Any]:
 
 
 def search_space(name: str) -> SearchSpace:
-    """A space of LCBench. Its names are no Recipe's: only distributions are asked for."""
+    """A space of LCBench. Its names are not those of a Recipe, whose fields matter to no policy."""
     return SearchSpace(distributions=SPACES[name], recipe=Recipe(), fixed=HyperParams())
 
 
@@ -167,8 +172,8 @@ def _surrogate(files: Files) -> Surrogate:
 def run_cells(
     files: Files, cells: Sequence[Cell], jobs: int, keep: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Run cells in processes of their own; ``keep`` is called with each record as it comes."""
-    os.environ.update(ONE_THREAD)  # read when NumPy is imported: in the processes to come
+    """Run cells in processes of their own; ``keep`` is called with each record when it is made."""
+    os.environ.update(ONE_THREAD)  # NumPy reads these when the processes below import it
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(cells)), context, initializer=_start) as pool:
         try:
@@ -176,7 +181,7 @@ def run_cells(
                 keep(future.result())
         except BrokenProcessPool:
             raise click.ClickException(
-                "a process died, perhaps for want of memory; the same command goes on"
+                "a process died, perhaps because memory ran out; the same command continues"
             ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -187,12 +192,12 @@ def run_cells(
 
 def _start() -> None:
     """Prepare a process for ``run_cell``."""
-    # Here, or else the first suggestion of a GP would be charged for it.
+    # Imported here, so that its time is not counted as that of a GP's first suggestion.
     import torch
 
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too and ends this process
 
     def follow_parent() -> None:
         parent = multiprocessing.parent_process()
@@ -203,18 +208,18 @@ def _start() -> None:
     threading.Thread(target=follow_parent, daemon=True).start()
 
 
-def _listed(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str]:
-    """A list with commas, each name once."""
+def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str]:
+    """The names in a list with commas, each once."""
     names = [name.strip() for name in (text or "").split(",")]
     return list(dict.fromkeys(name for name in names if name))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--policies", callback=_listed, help="SAMPLER[+PRUNER][:KEY=VALUE]..., with commas.")
+@click.option("--policies", callback=_names, help="SAMPLER[+PRUNER][:KEY=VALUE]..., with commas.")
 @click.option("--space", type=click.Choice(list(SPACES)), default="core", show_default=True)
 @click.option(
     "--datasets",
-    callback=_listed,
+    callback=_names,
     default="report",
     show_default=True,
     help="OpenML task ids, with commas; or dev, or report.",
@@ -227,14 +232,18 @@ def _listed(context: click.Context, parameter: click.Parameter, text: str | None
     show_default=True,
     help="Budget of a run, in full trainings of 52 epochs.",
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Simulated.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Simulated workers."
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that compute."
+)
 @click.option(
     "--json",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Records; what is in there already is not run again.",
+    help="The file of records; runs that it has are not run again.",
 )
 @click.option(
     "--model",
@@ -243,10 +252,15 @@ def _listed(context: click.Context, parameter: click.Parameter, text: str | None
     help="The surrogate.  [default: ../shared/lcbench/model.onnx]",
 )
 @click.option("--encoding", type=click.Path(path_type=Path), help="encoding.json, beside --model.")
-@click.option("--reference", type=click.Path(path_type=Path), help="reference.json, likewise.")
-@click.option("--table-only", is_flag=True, help="Run nothing; show what the records say.")
 @click.option(
-    "--figure", "page", type=click.Path(path_type=Path, dir_okay=False), help="Also draw, in HTML."
+    "--reference", type=click.Path(path_type=Path), help="reference.json, beside --model."
+)
+@click.option("--table-only", is_flag=True, help="Run nothing; show the records that there are.")
+@click.option(
+    "--figure",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also draw them, in HTML.",
 )
 def command(
     policies: list[str],
@@ -271,7 +285,7 @@ def command(
       python benchmarks/lcbench.py --json out.json --table-only --figure out.html
     """
     if page and page.suffix != ".html":
-        raise click.BadParameter(f"{page}: must end in .html", param_hint="--figure")
+        raise click.BadParameter(f"{page} must end in .html", param_hint="--figure")
     for policy in policies:
         build_policy(policy, search_space(space), (0, 0))
     datasets = list(dict.fromkeys(d for name in datasets for d in DATASETS.get(name, (name,))))
@@ -280,7 +294,7 @@ def command(
         policies = policies or list(dict.fromkeys(r["policy"] for r in store.records))
     elif not policies:
         raise click.BadParameter("name at least one", param_hint="--policies")
-    # Repeats last: what is there after an interruption is complete in pairs.
+    # Repeat by repeat: after an interruption, the repeats that were run have all policies.
     wanted = [
         Cell(policy, space, dataset, repeat, workers, equivalents)
         for repeat, dataset, policy in itertools.product(range(repeats), datasets, policies)
@@ -295,25 +309,27 @@ def command(
     chosen = set(wanted)
     records = [record for record in store.records if Cell.of(record) in chosen]
     if not records:
-        raise click.BadParameter(f"{path}: has no record of these", param_hint="--json")
+        raise click.BadParameter(
+            f"{path} has no record of these policies and data sets", param_hint="--json"
+        )
     click.echo(tables(records, policies))
     if page:
         try:
             figure(records, policies).write_html(page)
         except OSError as error:
             raise click.BadParameter(
-                f"{page}: cannot be written ({error.strerror})", param_hint="--figure"
+                f"{page} cannot be written ({error.strerror})", param_hint="--figure"
             ) from None
 
 
 def _run(files: Files, store: Store, wanted: Sequence[Cell], jobs: int) -> None:
-    """Add the records that are wanted and not there yet."""
+    """Run the cells of which there is no record yet."""
     surrogate = _surrogate(files)
     for cell in wanted:
         if not surrogate.knows(cell.space, cell.dataset):
             raise click.BadParameter(
                 f"{cell.dataset}: not in {files.encoding.name} or {files.reference.name}; "
-                "dev and report stand for the usual ones",
+                "write dev or report for the data sets that the project uses",
                 param_hint="--datasets",
             )
     there = {Cell.of(record) for record in store.records}
@@ -345,7 +361,7 @@ def _run(files: Files, store: Store, wanted: Sequence[Cell], jobs: int) -> None:
 
 
 def main() -> None:
-    """Exit code 2 for bad input, 1 for a failure, 130 for Ctrl-C; one line for each."""
+    """Exit with 2 for bad input, 1 for a failure and 130 for Ctrl-C, each with one line."""
     try:
         command.main(standalone_mode=False)
     except click.exceptions.Abort:

@@ -1,4 +1,4 @@
-"""What is kept of each run of lcbench.py, and the JSON file that keeps it."""
+"""The records of lcbench.py, one for each run, and the JSON file that holds them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,26 @@ import click
 from lcbench_surrogate import HORIZON, ROUNDING, Reference
 from virtual import Simulation
 
+from tuneoff.files import write_text
+
 ROOT = Path(__file__).resolve().parents[1]
 FORMAT = "tuneoff lcbench 1"
-MARKS = (2, 5, 10, 20, 50)  # equivalents
+MARKS = (2, 5, 10, 20, 50)  # equivalents of a full run after which the regret is recorded
 PACKAGES = ("tuneoff", "numpy", "onnxruntime", "optuna", "scipy", "torch")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of one policy; equal fields, equal result."""
+    """What decides the result of a run: equal fields give equal records but for seconds.
+
+    Attributes:
+        policy: as written, see ``lcbench.PolicySpec``.
+        space: name of the search space.
+        dataset: OpenML task id.
+        repeat: number of the repeat, from which the seed follows.
+        workers: number of simulated workers.
+        equivalents: budget in full runs.
+    """
 
     policy: str
     space: str
@@ -38,15 +49,16 @@ class Cell:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Cell:
-        """The run that a record tells of."""
+        """The cell of a record."""
         return cls(**{field.name: record[field.name] for field in fields(cls)})
 
 
 def make_record(cell: Cell, simulation: Simulation, reference: Reference) -> dict[str, Any]:
-    """What is kept of a run: plain JSON values.
+    """The record of a run: plain JSON values.
 
-    ``regret`` by mark and ``to_hand`` and ``to_grid`` (null: never) in equivalents; ``curve`` as
-    [epochs, regret] where it changes; ``seconds`` are the policy's, in all.
+    ``regret`` is by mark; ``to_hand`` and ``to_grid`` are the equivalents after which the hand
+    setting's and the hand grid's error was reached, null for never; ``curve`` has [epochs, regret]
+    wherever the regret changes; ``seconds`` are all that the policy took.
     """
     trace = changes(simulation)
 
@@ -54,14 +66,14 @@ def make_record(cell: Cell, simulation: Simulation, reference: Reference) -> dic
         found = (epochs for epochs, final in trace if final <= error + ROUNDING)
         return next((epochs / HORIZON for epochs in found), None)
 
-    def read_state(epochs: int) -> float:
+    def recommended(epochs: int) -> float:
         return [final for since, final in trace if since <= epochs][-1]
 
     marks = [mark for mark in MARKS if mark <= cell.equivalents]
     return {
         **asdict(cell),
         "horizon": HORIZON,
-        "regret": {str(mark): reference.regret(read_state(mark * HORIZON)) for mark in marks},
+        "regret": {str(mark): reference.regret(recommended(mark * HORIZON)) for mark in marks},
         "to_hand": first(reference.hand),
         "to_grid": first(reference.grid),
         "epochs": len(simulation.steps),
@@ -73,11 +85,11 @@ def make_record(cell: Cell, simulation: Simulation, reference: Reference) -> dic
 
 
 def changes(simulation: Simulation) -> list[tuple[int, float]]:
-    """(epochs, final error) of what the arm would recommend, wherever it changes its mind."""
+    """The (epochs, final error) at which the trial changes that the arm would recommend."""
     trace: list[tuple[int, float]] = []
     deepest = 0
     for step in simulation.steps:
-        if step.epoch < deepest:  # such a run is not considered
+        if step.epoch < deepest:  # others were trained for longer: they alone are recommended
             continue
         deepest = step.epoch
         final = simulation.recommended(step.epochs, HORIZON)
@@ -87,7 +99,7 @@ def changes(simulation: Simulation) -> list[tuple[int, float]]:
 
 
 class Store:
-    """The records, in a JSON file that is whole at any time."""
+    """The records, in a JSON file that is complete at any time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -106,12 +118,17 @@ class Store:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """All of them, of whatever runs."""
+        """All records in the file, whichever run of the command made them."""
         records: list[dict[str, Any]] = self.content["records"]
         return records
 
     def begin(self, digest: str) -> None:
-        """Note that a run of the command adds records from now on, of this surrogate."""
+        """Note that a new run of the command adds records, made with this surrogate.
+
+        Raises:
+            click.BadParameter: the file's records were made with another one, or it cannot be
+                written.
+        """
         header = self.content["header"]
         if header.setdefault("surrogate", digest) != digest:
             raise _unusable(self.path, "was made with another model or reference")
@@ -119,21 +136,19 @@ class Store:
         self._write()
 
     def add(self, record: dict[str, Any]) -> None:
-        """Keep a record, and which run of the command made it."""
+        """Add a record, with the number of the run of the command that made it."""
         self.records.append({**record, "run": len(self.content["header"]["runs"]) - 1})
         self._write()
 
     def _write(self) -> None:
-        part = self.path.with_name(f".{self.path.name}.part")
         try:
-            part.write_text(json.dumps(self.content, allow_nan=False), encoding="utf-8")
-            part.replace(self.path)
+            write_text(self.path, json.dumps(self.content, allow_nan=False))
         except OSError as error:
             raise _unusable(self.path, f"cannot be written ({error.strerror})") from None
 
 
 def _unusable(path: Path, why: str) -> click.BadParameter:
-    return click.BadParameter(f"{path}: {why}; choose another", param_hint="--json")
+    return click.BadParameter(f"{path} {why}; choose another file", param_hint="--json")
 
 
 def _run_header() -> dict[str, Any]:

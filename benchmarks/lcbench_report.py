@@ -22,13 +22,13 @@ POINTS = 260  # of a drawn curve
 
 def tables(records: Sequence[Record], policies: Sequence[str]) -> str:
     """Records of one space, worker count and budget, in Markdown; the first policy is ours."""
-    searches = {policy: [r for r in records if r["policy"] == policy] for policy in policies}
-    searches = {policy: search for policy, search in searches.items() if search}
-    parts = [_title(records), _summary(searches)]
-    if len(searches) > 1:
+    by_policy = {policy: [r for r in records if r["policy"] == policy] for policy in policies}
+    by_policy = {policy: runs for policy, runs in by_policy.items() if runs}
+    parts = [_title(records), _summary(by_policy)]
+    if len(by_policy) > 1:
         parts += [
-            f"Wins/ties/losses of {next(iter(searches))} in pairs, at each mark:",
-            _wins(searches),
+            f"Wins/ties/losses of {next(iter(by_policy))} in pairs, at each mark:",
+            _wins(by_policy),
         ]
     return "\n\n".join(parts)
 
@@ -39,19 +39,19 @@ def figure(records: Sequence[Record], policies: Sequence[str]) -> go.Figure:
     drawn.update_xaxes(title_text=f"full-run equivalents spent (x {records[0]['horizon']} epochs)")
     drawn.update_yaxes(title_text="mean normalised regret", type="log", exponentformat="power")
     for policy, colour in arm_colours(policies).items():
-        search = [record for record in records if record["policy"] == policy]
-        if not search:
+        runs = [record for record in records if record["policy"] == policy]
+        if not runs:
             continue
-        horizon, last = search[0]["horizon"], search[0]["equivalents"] * search[0]["horizon"]
+        horizon, last = runs[0]["horizon"], runs[0]["equivalents"] * runs[0]["horizon"]
         # Whole ticks of the clock: within one, runs of equal depth come in one after another.
-        workers = search[0]["workers"]
+        workers = runs[0]["workers"]
         step = workers * max(1, last // POINTS // workers)
         grid = range(step, last + 1, step)
         x = [epochs / horizon for epochs in grid]
-        values = [[_regret(record, epochs) for record in search] for epochs in grid]
+        values = [[_regret(record, epochs) for record in runs] for epochs in grid]
         means = [fmean(row) for row in values]
         errors = [_standard_error(row) for row in values]
-        if len(search) > 1:
+        if len(runs) > 1:
             low = [_shown(m - e) for m, e in zip(means, errors, strict=True)]
             high = [_shown(m + e) for m, e in zip(means, errors, strict=True)]
             drawn.add_scatter(
@@ -68,7 +68,7 @@ def figure(records: Sequence[Record], policies: Sequence[str]) -> go.Figure:
             x=x,
             y=[_shown(mean) for mean in means],
             mode="lines",
-            name=f"{policy} (n = {len(search)})",
+            name=f"{policy} (n = {len(runs)})",
             legendgroup=policy,
             line={"color": colour, "width": 2.5},
         )
@@ -86,29 +86,29 @@ def _title(records: Sequence[Record]) -> str:
     )
 
 
-def _summary(searches: Mapping[str, Sequence[Record]]) -> str:
-    marks = _marks(searches)
+def _summary(by_policy: Mapping[str, Sequence[Record]]) -> str:
+    marks = _marks(by_policy)
     rows = []
-    for policy, search in searches.items():
-        row = [policy, str(len(search))]
+    for policy, runs in by_policy.items():
+        row = [policy, str(len(runs))]
         for mark in marks:
-            values = [record["regret"][mark] for record in search]
+            values = [record["regret"][mark] for record in runs]
             row.append(f"{fmean(values):.3f} ± {_standard_error(values):.3f}")
-        row += [_median_to(search, "to_hand"), _median_to(search, "to_grid")]
-        asked = sum(record["suggestions"] for record in search)
-        row.append(f"{sum(record['seconds'] for record in search) / asked:.3g}")
+        row += [_median_to(runs, "to_hand"), _median_to(runs, "to_grid")]
+        asked = sum(record["suggestions"] for record in runs)
+        row.append(f"{sum(record['seconds'] for record in runs) / asked:.3g}")
         rows.append(row)
     ends = ["to hand (median)", "to grid (median)", "s a suggestion"]
     return _markdown(["policy", "n", *marks, *ends], rows)
 
 
-def _wins(searches: Mapping[str, Sequence[Record]]) -> str:
-    marks = _marks(searches)
-    ours, *others = searches
-    mine = {_pair(record): record["regret"] for record in searches[ours]}
+def _wins(by_policy: Mapping[str, Sequence[Record]]) -> str:
+    marks = _marks(by_policy)
+    ours, *others = by_policy
+    mine = {_pair(record): record["regret"] for record in by_policy[ours]}
     rows = []
     for other in others:
-        theirs = {_pair(record): record["regret"] for record in searches[other]}
+        theirs = {_pair(record): record["regret"] for record in by_policy[other]}
         pairs = [(mine[pair], theirs[pair]) for pair in mine.keys() & theirs.keys()]
         row = [other, str(len(pairs))]
         for mark in marks:
@@ -123,17 +123,17 @@ def _pair(record: Record) -> tuple[str, int]:
     return record["dataset"], record["repeat"]
 
 
-def _marks(searches: Mapping[str, Sequence[Record]]) -> list[str]:
-    return sorted(next(iter(searches.values()))[0]["regret"], key=int)
+def _marks(by_policy: Mapping[str, Sequence[Record]]) -> list[str]:
+    return sorted(next(iter(by_policy.values()))[0]["regret"], key=int)
 
 
-def _median_to(search: Sequence[Record], name: str) -> str:
-    value = median(math.inf if record[name] is None else record[name] for record in search)
-    return f"{value:.1f}" if math.isfinite(value) else f"> {search[0]['equivalents']}"
+def _median_to(runs: Sequence[Record], name: str) -> str:
+    value = median(math.inf if record[name] is None else record[name] for record in runs)
+    return f"{value:.1f}" if math.isfinite(value) else f"> {runs[0]['equivalents']}"
 
 
 def _regret(record: Record, epochs: int) -> float:
-    """What stood after so many epochs; before the first record, what it began with."""
+    """The regret after ``epochs`` epochs; before the curve begins, its first value."""
     curve = record["curve"]
     at = bisect_right(curve, epochs, key=lambda point: point[0])
     return float(curve[max(0, at - 1)][1])

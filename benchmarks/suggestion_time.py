@@ -1,7 +1,7 @@
-"""How long one suggestion takes after so many finished trials: Optuna's samplers and curve-gp.
+"""How long one suggestion takes, by the number of finished trials: Optuna's samplers and curve-gp.
 
 Three dimensions, one thread, equal histories of trials with nine reported epochs each. Medians of
-wall time and of this process's CPU time, which says more on a machine that others use.
+wall time and of this process's CPU time, which other jobs on the machine disturb less.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Cost:
 
     @classmethod
     def of(cls, call: Call, prepare: Call, repeats: int) -> Cost:
-        """One call to warm up, then so many timed ones, each after ``prepare``."""
+        """The cost of ``call``: a warm-up, then ``repeats`` timed calls, each after ``prepare``."""
         walls, cpus = [], []
         for _ in range(repeats + 1):
             prepare()
@@ -107,14 +107,17 @@ def history(count: int, epochs: int, seed: int) -> list[FrozenTrial]:
 
 
 def curve(u: Sequence[float], epochs: int, rng: np.random.Generator) -> list[float]:
-    """Noisy errors of a run, least near lr = 0.03."""
+    """The noisy errors of a run, which are least near lr = 0.03."""
     final = 0.1 + 0.5 * (u[0] - 0.63) ** 2 + 0.1 * (u[1] - 0.8) ** 2 + 0.05 * (u[2] - 0.5) ** 2
     rate = 0.5 + u[0]
     return [final + 0.4 * e**-rate + 0.003 * float(rng.normal()) for e in range(1, epochs + 1)]
 
 
 def sampler_cost(make: Callable[[], BaseSampler]) -> Callable[[list[FrozenTrial], int], Cost]:
-    """As in ``study.optimize``: one sampler asks and is told, so it may keep what it fitted."""
+    """The cost of a sampler that lives on between trials, as in ``study.optimize``.
+
+    It may keep from one trial to the next what it has fitted.
+    """
 
     def measure(past: list[FrozenTrial], repeats: int) -> Cost:
         study = optuna.create_study(sampler=make())
@@ -125,7 +128,7 @@ def sampler_cost(make: Callable[[], BaseSampler]) -> Callable[[list[FrozenTrial]
         def tell() -> None:
             for trial in asked:
                 u = [math.log10(trial.params["lr"]) / 4 + 1, 0.5, 0.5]
-                errors = curve(u, EPOCHS, rng)  # only how many there are matters here
+                errors = curve(u, EPOCHS, rng)  # only their number matters here
                 for epoch, error in enumerate(errors, 1):
                     trial.report(error, epoch)
                 study.tell(trial, errors[-1])
@@ -137,7 +140,7 @@ def sampler_cost(make: Callable[[], BaseSampler]) -> Callable[[list[FrozenTrial]
 
 
 def policy_call(past: Sequence[FrozenTrial], epochs: int) -> Call:
-    """A question to CurveGP, which keeps nothing from one to the next."""
+    """A function that asks CurveGP for its next job; it keeps nothing between calls."""
     space = SearchSpace(distributions=SPACE, recipe=Recipe(), fixed=HyperParams())
     study = optuna.create_study(study_name="benchmark")
     asked = History(study, tuple(past), frozenset(), epochs, epochs * 100)
@@ -146,7 +149,12 @@ def policy_call(past: Sequence[FrozenTrial], epochs: int) -> Call:
 
 
 def policy_cost(full_runs_only: bool) -> Callable[[list[FrozenTrial], int], Cost]:
-    """Of the most promising job; or of one given full runs only, which every third one is."""
+    """The cost of a job of CurveGP.
+
+    Args:
+        full_runs_only: False for the job that promises most; True for the one that promises most
+            given full runs only, which is chosen for every third job.
+    """
 
     def measure(past: list[FrozenTrial], repeats: int) -> Cost:
         asked = [without_note(trial) for trial in past] if full_runs_only else past
@@ -157,6 +165,7 @@ def policy_cost(full_runs_only: bool) -> Callable[[list[FrozenTrial], int], Cost
 
 
 def without_note(trial: FrozenTrial) -> FrozenTrial:
+    """The trial without the note that says how it was chosen."""
     copy = create_trial(
         params=trial.params,
         distributions=SPACE,
@@ -185,15 +194,15 @@ def table(costs: dict[str, list[Cost]], trials: Sequence[int]) -> str:
     ]
     for name, row in costs.items():
         cells = [
-            f"{cost.wall:.3f} | {cost.cpu:.3f} | {cost.cpu / rival.cpu:.2f}"
-            for cost, rival in zip(row, costs["GPSampler"], strict=True)
+            f"{cost.wall:.3f} | {cost.cpu:.3f} | {cost.cpu / baseline.cpu:.2f}"
+            for cost, baseline in zip(row, costs["GPSampler"], strict=True)
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def large(repeats: int) -> str:
-    """CurveGP with 10,000 observations: seconds, and the most memory that it held at once."""
+    """A table for CurveGP with 10,000 observations: seconds, and its peak of memory."""
     lines = ["| CurveGP.next | wall s | CPU s | peak MB |", "| --- | ---: | ---: | ---: |"]
     for count, epochs in MANY:
         call = policy_call(history(count, epochs, seed=0), epochs)
@@ -207,7 +216,7 @@ def large(repeats: int) -> str:
 
 @contextmanager
 def traced() -> Iterator[list[int]]:
-    """Bytes allocated at most within, in a list, once it is over; NumPy's included."""
+    """Yields a list that, after the block, holds the peak of allocated bytes, NumPy's included."""
     peak: list[int] = []
     tracemalloc.start()
     try:

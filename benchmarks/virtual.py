@@ -1,7 +1,7 @@
 """Asynchronous workers on a virtual clock: the project's policies without any training.
 
-Every epoch takes one unit of virtual time on every worker. Trials, attempts and the history that
-a policy is asked with are those of ``search``; only the learning curves are given.
+Every epoch takes one unit of virtual time on every worker. Trials, attempts and the history that a
+policy sees are those of ``tuneoff.search``; the learning curves are given.
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ Curve = Callable[[Mapping[str, Any]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Step:
-    """After ``epochs`` in all, a run with these final and reached errors had come so far.
+    """One epoch of one trial.
 
     Attributes:
-        final: the configuration's error after a full run, whether it was run so far or not.
+        epochs: number of epochs that all trials have trained by then.
+        trial: number of the trial.
+        epoch: the trial's epoch, 1-based.
+        error: its validation error after that epoch.
+        final: its error after a full run, whether or not it is ever trained that far.
     """
 
     epochs: int
@@ -41,13 +45,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Simulation:
-    """One arm's run.
+    """What one arm did until its budget was spent.
 
     Attributes:
         steps: one for each epoch trained, in the order in which they ended.
-        states: trials by state; a run that was paused at the end is "paused".
-        seconds: real seconds in the policy's ``next`` and ``after``.
-        suggestions: answers of ``next``; "nothing" does not count.
+        states: number of trials in each state; "paused" are those that were paused at the end.
+        seconds: real seconds spent in the policy's ``next`` and ``after``.
+        suggestions: number of jobs that ``next`` returned.
     """
 
     steps: tuple[Step, ...]
@@ -56,9 +60,10 @@ class Simulation:
     suggestions: int
 
     def recommended(self, epochs: int, horizon: int) -> float:
-        """Final error of what the arm would recommend after so many epochs; inf before the first.
+        """The final error of the trial that the arm would recommend after ``epochs`` epochs.
 
-        Its best full run; before it has one, the best at the deepest epoch that it has reached.
+        That is the trial with the least error at the last epoch that any trial has reached: the
+        best full run, once there is one. Infinity before the first epoch.
         """
         done = [step for step in self.steps if step.epochs <= epochs]
         if not done:
@@ -76,11 +81,16 @@ def simulate(
     workers: int,
     on_epochs: Callable[[int], None] = lambda epochs: None,
 ) -> Simulation:
-    """Run a policy until its budget of epochs is spent or it has no more to ask for.
+    """Run a policy until its budget is spent or it asks for no more.
 
     Args:
-        curve: errors after epochs 1, 2, ..., horizon of a configuration.
-        on_epochs: called with the epochs spent so far.
+        policy: decides what is trained.
+        distributions: of the hyperparameters.
+        curve: gives a configuration's errors after epochs 1, 2, ..., horizon.
+        horizon: epochs of a full run.
+        budget: epochs in all.
+        workers: number of trials that are trained at the same time.
+        on_epochs: called with the number of epochs spent so far.
     """
     study = optuna.create_study(
         study_name="virtual",
@@ -89,7 +99,9 @@ def simulate(
         sampler=optuna.samplers.RandomSampler(seed=0),
         pruner=optuna.pruners.NopPruner(),
     )
-    storage = study._storage  # a benchmark may: it plays the part of search.study
+    # A private name, for trials with given parameters and states: what ``tuneoff.search`` does
+    # through its own storage.
+    storage = study._storage
     rows: list[Attempt] = []
     curves: dict[int, Sequence[float]] = {}
     steps: list[Step] = []
@@ -102,10 +114,10 @@ def simulate(
         trials = storage.get_all_trials(study._study_id, deepcopy=False)
         return SearchState.of(trials, sorted(rows, key=lambda row: row.number))
 
-    def seat(worker: int, now: int) -> bool:
+    def start_job(worker: int, now: int) -> bool:
         nonlocal seconds, suggestions, order
-        stand = read_state()
-        history = stand.history(study, horizon, budget)
+        state = read_state()
+        history = state.history(study, horizon, budget)
         begun = time.perf_counter()
         job = policy.next(history) if history.remaining > 0 else None
         seconds += time.perf_counter() - begun
@@ -120,15 +132,15 @@ def simulate(
                 distributions=dict(distributions), user_attrs=dict(job.note), system_attrs={},
                 intermediate_values={},
             )  # fmt: skip
-            number = len(stand.trials)
+            number = len(state.trials)
             storage.create_new_trial(study._study_id, template_trial=trial)
             curves[number] = curve(job.params)
         else:
-            number, start = job.number, last_epoch(stand.trials[job.number])
+            number, start = job.number, last_epoch(state.trials[job.number])
         if job.until_epoch - start > history.remaining:
             return False
         owned[worker] = len(rows)
-        before = stand.attempts.get(number, [])
+        before = state.attempts.get(number, [])
         row = Attempt(
             search="virtual", trial=number, number=len(before), token=f"{len(rows)}",
             worker=f"{worker}", process="", device="cpu", started=float(now),
@@ -156,10 +168,10 @@ def simulate(
             storage.set_trial_state_values(row.trial, TrialState.COMPLETE, [error])
             end = "finished"
         else:
-            stand = read_state()
-            trial = stand.trials[row.trial]
+            state = read_state()
+            trial = state.trials[row.trial]
             begun = time.perf_counter()
-            decision = policy.after(stand.history(study, horizon, budget), trial)
+            decision = policy.after(state.history(study, horizon, budget), trial)
             seconds += time.perf_counter() - begun
             if decision == Decision.PRUNE:
                 storage.set_trial_state_values(row.trial, TrialState.PRUNED, [error])
@@ -176,7 +188,7 @@ def simulate(
     now = 0
     while True:
         for worker in range(workers):
-            if worker not in owned and not seat(worker, now):
+            if worker not in owned and not start_job(worker, now):
                 break
         if not clock:
             break
@@ -185,9 +197,9 @@ def simulate(
             _, _, worker = heapq.heappop(clock)
             finish_epoch(worker, now)
 
-    stand = read_state()
+    state = read_state()
     states: dict[str, int] = {}
-    for trial in stand.trials:
-        name = "paused" if trial in stand.paused else trial.state.name.lower()
+    for trial in state.trials:
+        name = "paused" if trial in state.paused else trial.state.name.lower()
         states[name] = states.get(name, 0) + 1
     return Simulation(tuple(steps), states, seconds, suggestions)
