@@ -17,13 +17,17 @@ from tuneoff.trainer.contract import Duplicates
 from tuneoff.trainer.data.registry import DATASETS, Remote
 from tuneoff.trainer.recipe import DataSource
 
+_NAMES = "\b\nNAME is one of:\n" + "\n".join(
+    f"  {name:<14} {DATASETS.about(name)}" for name in DATASETS
+)
+
 
 @click.group()
 def data() -> None:
     """Decode data sets once, and look at them."""
 
 
-@data.command("prepare")
+@data.command("prepare", epilog=_NAMES)
 @options.data_options
 @options.work_option
 def data_prepare(name: str, path: str | None, work: Path, **others: Any) -> None:
@@ -64,7 +68,7 @@ def data_prepare(name: str, path: str | None, work: Path, **others: Any) -> None
         console.print(f'In study files: path = "{source.path}"', soft_wrap=True, markup=False)
 
 
-@data.command("info")
+@data.command("info", epilog=_NAMES)
 @options.data_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.work_option
