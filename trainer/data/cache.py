@@ -19,10 +19,13 @@ from pathlib import Path
 
 from tuneoff.files import remove_parts, write_text
 from tuneoff.once import made_once
-from tuneoff.trainer.data.pack import FILES, Pack, PackWriter, read
+from tuneoff.trainer.data.pack import FILES, Pack, read
 from tuneoff.trainer.errors import DataError
 
 log = logging.getLogger(__name__)
+
+Build = Callable[[Path], str]
+"""Writes a pack into a folder, by a ``PackWriter``, and returns its digest."""
 
 State = dict[str, list[int]]
 """Device, inode, size and time of change (ns) of each file of a pack."""
@@ -31,9 +34,7 @@ State = dict[str, list[int]]
 def load_or_build(
     cache: Path,
     key: str,
-    classes: tuple[str, ...],
-    build: Callable[[PackWriter], None],
-    titles: tuple[str, ...] | None = None,
+    build: Build,
     *,
     verify: bool = False,
 ) -> Pack:
@@ -45,9 +46,7 @@ def load_or_build(
         cache: folder of all packs; made if missing. A pack in a folder that cannot be written
             serves too, but is verified each time unless it has a stamp.
         key: names the data set and everything that changes its pixels; a valid file name.
-        classes: names of the classes, in label order.
-        build: adds every image to the writer; what it raises passes through.
-        titles: names of the classes for people; ``classes`` unless given.
+        build: writes the pack; what it raises passes through.
         verify: whether to verify a pack whole that has not changed since it was last verified.
 
     Raises:
@@ -57,7 +56,7 @@ def load_or_build(
     try:
         return made_once(
             lambda: None if verify else _trusted(folder),
-            lambda: _verified(folder) or _built(folder, classes, titles or classes, build),
+            lambda: _verified(folder) or _built(folder, build),
             cache / f"{key}.lock",
         )
     except OSError as error:
@@ -94,12 +93,7 @@ def _verified(folder: Path) -> Pack | None:
     return pack
 
 
-def _built(
-    folder: Path,
-    classes: tuple[str, ...],
-    titles: tuple[str, ...],
-    build: Callable[[PackWriter], None],
-) -> Pack:
+def _built(folder: Path, build: Build) -> Pack:
     cache = folder.parent
     if folder.exists():
         log.warning("%s is damaged: decoding again", folder)
@@ -111,9 +105,7 @@ def _built(
     with tempfile.TemporaryDirectory(dir=cache, prefix=f"making-{folder.name}-") as made:
         inner = Path(made, "pack")
         inner.mkdir()
-        with PackWriter(inner, classes, titles) as writer:
-            build(writer)
-            digest = writer.finish()
+        digest = build(inner)
         inner.rename(folder)
     state = _state(folder)
     # Not verified: the images would come back from this machine's memory and not from the disk, so

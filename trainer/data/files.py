@@ -7,6 +7,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -24,10 +25,6 @@ class Files(Protocol):
     @property
     def where(self) -> str:
         """The folder or zip file, for messages."""
-
-    @property
-    def identity(self) -> str:
-        """Another string whenever a file was added, removed or written. No file is read for it."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,22 +46,11 @@ class Folder:
         self.where = str(root)
         names: list[str] = []
         folders: list[str] = []
-        digest = hashlib.sha256(str(root.resolve()).encode())
-        for folder, inside, files in os.walk(root):
-            inside[:] = sorted(name for name in inside if not name.startswith("."))
-            folders += [Path(folder, name).relative_to(root).as_posix() for name in inside]
-            for file in sorted(name for name in files if not name.startswith(".")):
-                path = Path(folder, file)
-                name = path.relative_to(root).as_posix()
-                try:
-                    stat = path.stat()
-                except OSError as error:
-                    raise DataError(f"{path} cannot be read ({error.strerror})") from error
-                digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-                names.append(name)
+        for folder, inside, files in _walk(root):
+            folders += [f"{folder}{name}" for name in inside]
+            names += [f"{folder}{name}" for name in files]
         self.names = tuple(sorted(names))
         self.folders = tuple(sorted(folders))
-        self.identity = digest.hexdigest()
 
     def read(self, name: str) -> bytes:
         path = self._root / name
@@ -80,14 +66,11 @@ class Zip:
     def __init__(self, path: Path) -> None:
         self.where = str(path)
         try:
-            stat = path.stat()
             self._zip = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
             raise DataError(_not_a_zip(path)) from error
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror})") from error
-        identity = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
-        self.identity = hashlib.sha256(identity.encode()).hexdigest()
         members = [member for member in self._zip.infolist() if not member.is_dir()]
         for member in self._zip.infolist():
             _refuse_unsafe(path, member)
@@ -143,9 +126,56 @@ def open_files(path: Path) -> Files:
     """
     if path.is_dir():
         return Folder(path)
+    _refuse_missing(path)
+    return Zip(path)
+
+
+def identity(path: Path) -> str:
+    """A string that changes whenever a file of a folder, or a zip file, is added or written.
+
+    Nothing is opened: only the sizes and times of change of the files are looked at.
+
+    Raises:
+        DataError: nothing is there, or a file cannot be looked at.
+    """
+    if not path.is_dir():
+        _refuse_missing(path)
+        size, changed = _size_and_time(path)
+        return hashlib.sha256(f"{path.resolve()}\0{size}\0{changed}".encode()).hexdigest()
+    digest = hashlib.sha256(str(path.resolve()).encode())
+    for folder, inside, files in _walk(path):
+        for name in files:
+            size, changed = _size_and_time(path / folder / name)
+            digest.update(f"{folder}{name}\0{size}\0{changed}\n".encode())
+        if folder and not (inside or files):
+            digest.update(f"{folder}\n".encode())  # an empty folder can be a class without images
+    return digest.hexdigest()
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each folder, as a relative path with a slash at its end, and the names inside, sorted.
+
+    Yields:
+        (folder, names of its folders, names of its files), without hidden ones.
+    """
+    for path, inside, files in os.walk(root):
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        relative = Path(path).relative_to(root).as_posix()
+        folder = "" if relative == "." else f"{relative}/"
+        yield folder, inside, sorted(name for name in files if not name.startswith("."))
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _refuse_missing(path: Path) -> None:
     if not path.exists():
         raise DataError(f"{path} does not exist; check the data path")
-    return Zip(path)
 
 
 def _is_hidden(name: str) -> bool:

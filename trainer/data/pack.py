@@ -69,16 +69,18 @@ def pixel_hash(image: NDArray[np.uint8]) -> int:
 class PackWriter:
     """Writes a pack image by image; all images have the size of the first one."""
 
-    def __init__(self, folder: Path, classes: tuple[str, ...], titles: tuple[str, ...]) -> None:
+    def __init__(
+        self, folder: Path, classes: tuple[str, ...], titles: tuple[str, ...] | None = None
+    ) -> None:
         """
         Args:
             folder: where the files go; it exists.
-            classes: see ``Pack``.
-            titles: see ``Pack``.
+            classes: names of the classes, in label order.
+            titles: names of the classes for people; ``classes`` unless given.
         """
         self._folder = folder
         self._classes = classes
-        self._titles = titles
+        self._titles = titles or classes
         self._size: tuple[int, int] | None = None
         self._labels: list[int] = []
         self._test: list[bool] = []

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuneoff.trainer.data import decode
+from tuneoff.trainer.data.files import open_files
 from tuneoff.trainer.data.sources.base import images_below, is_image
-from tuneoff.trainer.data.sources.tiny_imagenet import find_root, open_inner
+from tuneoff.trainer.data.sources.tiny_imagenet import find_root, inner_path
 from tuneoff.trainer.errors import DataError
 
 
@@ -38,7 +39,7 @@ def unlabelled(path: Path) -> Unlabelled:
     """
     if path.is_file() and is_image(path.name):
         return Unlabelled((path.name,), lambda: iter([_decode(path.read_bytes(), path)]))
-    files = open_inner(path)
+    files = open_files(inner_path(path))
     root = find_root(files)
     names = images_below(files, "" if root is None else f"{root}test/")
     if not names:

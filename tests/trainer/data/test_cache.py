@@ -14,25 +14,27 @@ import numpy as np
 import pytest
 
 from tuneoff.trainer.data import pack as packed
-from tuneoff.trainer.data.cache import load_or_build
+from tuneoff.trainer.data.cache import Build, load_or_build
 from tuneoff.trainer.data.pack import Pack, PackWriter
 from tuneoff.trainer.errors import DataError
 
 CLASSES = ("a", "b")
 
 
-def add_five(writer: PackWriter) -> None:
-    for number in range(5):
-        image = np.full((4, 6, 3), number, dtype=np.uint8)
-        writer.add(image, number % 2, test=number == 4)
+def add_five(folder: Path) -> str:
+    with PackWriter(folder, CLASSES) as writer:
+        for number in range(5):
+            image = np.full((4, 6, 3), number, dtype=np.uint8)
+            writer.add(image, number % 2, test=number == 4)
+        return writer.finish()
 
 
-def never(writer: PackWriter) -> None:
+def never(folder: Path) -> str:
     pytest.fail("the pack was built again")
 
 
-def load(cache: Path, build: object = never, *, verify: bool = False) -> Pack:
-    return load_or_build(cache, "x", CLASSES, build, verify=verify)  # type: ignore[arg-type]
+def load(cache: Path, build: Build = never, *, verify: bool = False) -> Pack:
+    return load_or_build(cache, "x", build, verify=verify)
 
 
 def stamps(cache: Path) -> list[Path]:
@@ -51,13 +53,6 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Pack]:
 
     monkeypatch.setattr(packed, "_digest", note)
     return seen
-
-
-def test_titles_are_the_classes_unless_given(tmp_path: Path) -> None:
-    assert load(tmp_path, add_five).titles == CLASSES
-    for _ in range(2):
-        pack = load_or_build(tmp_path, "y", CLASSES, add_five, ("ape", "bee"))
-        assert (pack.classes, pack.titles) == (CLASSES, ("ape", "bee"))
 
 
 class TestTrust:
@@ -171,8 +166,8 @@ def test_what_changed_without_a_trace_is_found_by_verifying(tmp_path: Path) -> N
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
-    def fail(writer: PackWriter) -> None:
-        add_five(writer)
+    def fail(folder: Path) -> str:
+        add_five(folder)
         raise DataError("no")
 
     with pytest.raises(DataError, match="no"):
@@ -188,19 +183,18 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_data_error(tmp_path: Path) -> None:
-    def full(writer: PackWriter) -> None:
+    def full(folder: Path) -> str:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(DataError, match=r"cannot be kept in .*No space left.*free some space"):
         load(tmp_path, full)
 
 
-def _build_slowly_and_log(writer: PackWriter) -> None:
-    folder = Path(writer._folder).parents[1]
-    with (folder / "builds.log").open("a") as log:
+def _build_slowly_and_log(folder: Path) -> str:
+    with (folder.parents[1] / "builds.log").open("a") as log:
         log.write("built\n")
     time.sleep(0.3)
-    add_five(writer)
+    return add_five(folder)
 
 
 def _load_in_child(cache: str, results: multiprocessing.SimpleQueue[str]) -> None:

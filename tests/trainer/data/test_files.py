@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneoff.trainer.data.files import open_files
+from tuneoff.trainer.data.files import identity, open_files
 from tuneoff.trainer.errors import DataError
 
 Make = Callable[[Path, dict[str, bytes]], Path]
@@ -37,14 +37,23 @@ def test_hidden_files_are_left_out(tmp_path: Path, make_zip: Make, make_folder: 
 
 def test_identity_changes_with_the_files(tmp_path: Path, make_zip: Make, make_folder: Make) -> None:
     folder = make_folder(tmp_path / "x", FILES)
-    first = open_files(folder).identity
-    assert open_files(folder).identity == first
+    first = identity(folder)
+    assert identity(folder) == first
     os.utime(folder / "e.txt", ns=(1, 1))
-    assert open_files(folder).identity != first
+    assert identity(folder) != first
     path = make_zip(tmp_path / "x.zip", FILES)
-    first = open_files(path).identity
+    first = identity(path)
     os.utime(path, ns=(1, 1))
-    assert open_files(path).identity != first
+    assert identity(path) != first
+
+
+def test_identity_changes_with_an_empty_folder(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path / "x", FILES)
+    first = identity(folder)
+    (folder / "a" / "empty").mkdir()
+    assert identity(folder) != first
+    with pytest.raises(DataError, match=r"nothing does not exist; check"):
+        identity(tmp_path / "nothing")
 
 
 def test_missing_path(tmp_path: Path) -> None:

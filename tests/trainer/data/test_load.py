@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tuneoff.trainer.data.load import load as load_data
 from tuneoff.trainer.data.pack import Pack
 from tuneoff.trainer.recipe import DataSource
@@ -23,6 +25,25 @@ def test_decoding_happens_once_and_reports_progress(tmp_path: Path, tiny_zip: Pa
     for _ in range(2):
         load_data(tiny(tiny_zip), tmp_path / "cache", lambda a, b: seen.append((a, b)))
     assert seen == [(0, 24), (24, 24)]
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_a_second_load_opens_none_of_the_files(
+    load: Load,
+    tiny_zip: Path,
+    tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    source = tiny(tiny_zip if kind == "zip" else tiny_folder)
+    first = load(source)
+
+    def refuse(*_: object) -> None:
+        pytest.fail("the files were listed again")
+
+    monkeypatch.setattr("tuneoff.trainer.data.files.Zip.__init__", refuse)
+    monkeypatch.setattr("tuneoff.trainer.data.files.Folder.__init__", refuse)
+    assert load(source).digest == first.digest
 
 
 def test_a_changed_zip_is_decoded_again(

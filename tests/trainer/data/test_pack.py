@@ -23,10 +23,13 @@ def add_five(writer: PackWriter) -> None:
 
 
 def written(
-    folder: Path, build: Build, classes: tuple[str, ...] = CLASSES, titles: tuple[str, ...] = ()
+    folder: Path,
+    build: Build,
+    classes: tuple[str, ...] = CLASSES,
+    titles: tuple[str, ...] | None = None,
 ) -> Pack:
     folder.mkdir()
-    with PackWriter(folder, classes, titles or classes) as writer:
+    with PackWriter(folder, classes, titles) as writer:
         build(writer)
         digest = writer.finish()
     pack = packed.read(folder, verify=True)
@@ -46,6 +49,10 @@ def test_what_was_added_comes_back(tmp_path: Path) -> None:
     assert isinstance(pack.images, np.memmap)
 
 
+def test_titles_are_the_classes_unless_given(tmp_path: Path) -> None:
+    assert written(tmp_path / "x", add_five).titles == CLASSES
+
+
 def test_hashes_tell_images_apart(tmp_path: Path) -> None:
     def twice(writer: PackWriter) -> None:
         for number in (0, 1, 0):
@@ -58,7 +65,7 @@ def test_hashes_tell_images_apart(tmp_path: Path) -> None:
 
 
 def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
-    with PackWriter(tmp_path, CLASSES, CLASSES) as writer:
+    with PackWriter(tmp_path, CLASSES) as writer:
         add_five(writer)
         with pytest.raises(ValueError, match=r"shape \(6, 4, 3\) does not fit"):
             writer.add(np.zeros((6, 4, 3), dtype=np.uint8), 0, test=False)

@@ -1,8 +1,8 @@
 """What a data set's file is made of: a function that is a ``Source``.
 
-Most data sets are files: their function lists them, each with its label, and hands the listing to
-``pack_files``, which decodes them unless the cache has them. ``registry`` holds the functions by
-name, with what else is known of each data set.
+Most data sets are files. Their function calls ``pack_files`` with another one, which lists the
+files with their labels and is called only if the cache does not have the decoded images yet.
+``registry`` holds the functions by name, with what else is known of each data set.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuneoff.trainer.data import cache, decode, pack
-from tuneoff.trainer.data.files import Files
+from tuneoff.trainer.data.files import Files, identity
 from tuneoff.trainer.data.pack import Pack, PackWriter
 from tuneoff.trainer.data.packing import Packing, decoded, first_size, one_size
 from tuneoff.trainer.data.registry import DATASETS
@@ -55,59 +55,77 @@ class Listing:
     """Every image of a data set.
 
     Attributes:
+        files: hold the images.
         classes: names of the classes, in the order of the labels.
         images: in the order in which they are stored.
         titles: names of the classes for people, likewise; None if there are no others.
     """
 
+    files: Files
     classes: tuple[str, ...]
     images: tuple[Listed, ...]
     titles: tuple[str, ...] | None = None
 
 
-def pack_files(source: DataSource, files: Files, listing: Listing, packing: Packing) -> Pack:
-    """The decoded images of a listing, from the cache if they are there.
+def pack_files(
+    source: DataSource, path: Path, list_images: Callable[[Path], Listing], packing: Packing
+) -> Pack:
+    """The decoded images of a folder or zip file, from the cache if they are there.
+
+    To list the 100,000 members of a zip file takes seconds, so that is not done if they are.
 
     Args:
         source: gives the data set's name, ``image_size`` and ``corrupt``.
-        files: holds the images.
-        listing: which of them belong to the data set.
-        packing: where they are kept, and how they are decoded.
+        path: the folder or zip file.
+        list_images: opens and lists it; what it raises passes through.
+        packing: where decoded images are kept, and how they are decoded.
 
     Raises:
         DataError: an image is missing or damaged, or has another size than the others have.
     """
     scaled = DATASETS.entry(source.name).scaled
-    names = [image.name for image in listing.images]
     # Everything that decides which pixels are stored. How they are split later is not among it.
     parts = (
-        *(pack.FORMAT, source.name, files.identity, source.corrupt),
+        *(pack.FORMAT, source.name, identity(path), source.corrupt),
         source.image_size if scaled else None,
     )
     key = f"{source.name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}"
 
-    def build(writer: PackWriter) -> None:
-        with decode.quiet(), ThreadPoolExecutor(packing.threads) as pool:
-            if scaled:
-                size = one_size(files, names, source.image_size, pool, packing.threads)
-            else:
-                size = first_size(files, names)
-            fit = size if scaled else None
-            found = decoded(files, names, fit, source.corrupt, packing, pool)
-            for image, one in zip(listing.images, found, strict=True):
-                if one is None:
-                    continue
-                pixels, hashed = one
-                if pixels.shape[:2] != size:
-                    raise DataError(
-                        f"{files.where}: {image.name} has {pixels.shape[1]} x {pixels.shape[0]} "
-                        f"pixels, others {size[1]} x {size[0]}; fetch it again"
-                    )
-                writer.add(pixels, image.label, image.test, hashed)
-
     return cache.load_or_build(
-        packing.cache, key, listing.classes, build, listing.titles, verify=packing.verify
+        packing.cache,
+        key,
+        lambda folder: _write(folder, source, list_images(path), packing, scaled),
+        verify=packing.verify,
     )
+
+
+def _write(
+    folder: Path, source: DataSource, listing: Listing, packing: Packing, scaled: bool
+) -> str:
+    """Decodes the images of a listing into a pack in a folder; returns the pack's digest."""
+    files, names = listing.files, [image.name for image in listing.images]
+    with (
+        PackWriter(folder, listing.classes, listing.titles) as writer,
+        decode.quiet(),
+        ThreadPoolExecutor(packing.threads) as pool,
+    ):
+        if scaled:
+            size = one_size(files, names, source.image_size, pool, packing.threads)
+        else:
+            size = first_size(files, names)
+        fit = size if scaled else None
+        found = decoded(files, names, fit, source.corrupt, packing, pool)
+        for image, one in zip(listing.images, found, strict=True):
+            if one is None:
+                continue
+            pixels, hashed = one
+            if pixels.shape[:2] != size:
+                raise DataError(
+                    f"{files.where}: {image.name} has {pixels.shape[1]} x {pixels.shape[0]} "
+                    f"pixels, the images before it {size[1]} x {size[0]}; fetch it again"
+                )
+            writer.add(pixels, image.label, image.test, hashed)
+        return writer.finish()
 
 
 def path_of(source: DataSource) -> Path:

@@ -7,6 +7,7 @@ alone, and then a fifth of each class becomes the test split.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -29,11 +30,11 @@ from tuneoff.trainer.recipe import DataSource
 
 def load(source: DataSource, packing: Packing) -> Pack:
     """The images of a folder or zip file, see ``base.Source``."""
-    files = open_files(path_of(source))
-    return pack_files(source, files, _list(files), packing)
+    return pack_files(source, path_of(source), _list, packing)
 
 
-def _list(files: Files) -> Listing:
+def _list(path: Path) -> Listing:
+    files = open_files(path)
     root = _common_root(files)
     names = [name.removeprefix(root) for name in files.names if name.startswith(root)]
     tops = {name.split("/")[0] for name in names if "/" in name}
@@ -51,7 +52,7 @@ def _list(files: Files) -> Listing:
                 "remove it or add training images"
             )
         images += [Listed(member, classes.index(name), test=True) for member in members]
-    return Listing(classes, tuple(images))
+    return Listing(files, classes, tuple(images))
 
 
 def _with_test_chosen(files: Files, root: str) -> Listing:
@@ -62,7 +63,7 @@ def _with_test_chosen(files: Files, root: str) -> Listing:
     labels = np.repeat(np.arange(len(classes)), [len(found[c]) for c in classes])
     test = stratified(labels, TEST_SHARE, "folder-test", TEST_SEED)
     rows = zip(names, labels, test, strict=True)
-    return Listing(classes, tuple(Listed(n, int(la), bool(t)) for n, la, t in rows))
+    return Listing(files, classes, tuple(Listed(n, int(la), bool(t)) for n, la, t in rows))
 
 
 def _classes_below(files: Files, root: str) -> dict[str, list[str]]:

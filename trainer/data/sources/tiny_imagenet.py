@@ -30,24 +30,13 @@ FOLDER = "tiny-imagenet-200"
 
 def load(source: DataSource, packing: Packing) -> Pack:
     """Tiny ImageNet, see ``base.Source``."""
-    path = path_of(source)
-    files = open_inner(path)
-    root = find_root(files)
-    if root is None:
-        raise DataError(
-            f"{path} has no wnids.txt: it is not Tiny ImageNet; give the official "
-            f'{FOLDER}.zip or its folder, or use data name = "folder"'
-        )
-    return pack_files(source, files, _list(files, root), packing)
+    return pack_files(source, inner_path(path_of(source)), _list, packing)
 
 
-def open_inner(path: Path) -> Files:
-    """The files at a path (DataError as ``open_files``).
-
-    Of a folder that holds the data set's folder and may hold anything else, only that one's files.
-    """
+def inner_path(path: Path) -> Path:
+    """The data set's own folder inside ``path`` if it is there, else ``path`` itself."""
     inner = path / FOLDER
-    return open_files(inner if inner.is_dir() else path)
+    return inner if inner.is_dir() else path
 
 
 def find_root(files: Files) -> str | None:
@@ -56,13 +45,20 @@ def find_root(files: Files) -> str | None:
     return min((name.removesuffix("wnids.txt") for name in lists), key=len, default=None)
 
 
-def _list(files: Files, root: str) -> Listing:
+def _list(path: Path) -> Listing:
+    files = open_files(path)
+    root = find_root(files)
+    if root is None:
+        raise DataError(
+            f"{path} has no wnids.txt: it is not Tiny ImageNet; give the official "
+            f'{FOLDER}.zip or its folder, or use data name = "folder"'
+        )
     classes = tuple(text_of(files, f"{root}wnids.txt").split())
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise DataError(f"{files.where}: wnids.txt must name at least two classes, each once")
     label = {name: number for number, name in enumerate(classes)}
     images = (*_train(files, root, label), *_test(files, root, label))
-    return Listing(classes, images, _titles(files, f"{root}words.txt", classes))
+    return Listing(files, classes, images, _titles(files, f"{root}words.txt", classes))
 
 
 def _train(files: Files, root: str, label: dict[str, int]) -> list[Listed]:
