@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuneoff.retry import Patience
 from tuneoff.search.errors import ArtifactError, StorageError
 from tuneoff.search.store.artifacts import open_artifacts
 from tuneoff.search.store.database import open_database
@@ -15,7 +16,7 @@ from tuneoff.search.study.table import names as study_names
 
 LOW_DISK_GIB = 5.0
 LEAST_BATCH = 2  # batch normalisation cannot train on one image
-PATIENCE = 10.0  # seconds, for an artifact store
+PATIENCE = Patience(10.0)  # with an artifact store
 
 
 @dataclass(frozen=True)

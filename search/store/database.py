@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 
+from tuneoff.retry import Patience
 from tuneoff.search.errors import StorageError, StorageOutage
 from tuneoff.search.store import dialects
 from tuneoff.search.store.dialects import DEFAULT_URL
@@ -40,14 +39,14 @@ class Database:
         optuna: Optuna's storage on it, cached.
         engine: the connection pool that both share.
         locks: between processes.
-        patience: seconds for which ``patiently`` waits for a lost database.
+        patience: with which ``patiently`` waits for a lost database.
     """
 
     url: sa.URL
     optuna: BaseStorage
     engine: sa.Engine
     locks: Locks
-    patience: float
+    patience: Patience
 
     def __str__(self) -> str:
         return dialects.shown(self.url)
@@ -61,23 +60,24 @@ class Database:
     def patiently(self, action: Callable[[], T]) -> T:
         """Do something that may be done twice, again and again while the database is away.
 
+        The time that ``action`` takes counts, too: a server that is cut off may take minutes to
+        be found away.
+
         Raises:
-            StorageOutage: it stayed away for longer than ``patience`` seconds.
+            StorageOutage: it stayed away until patience was over.
         """
-        waited, pause = 0.0, 0.05
+        retry = self.patience.begin()
         while True:
             try:
                 return action()
             except OUTAGES as error:
-                if waited >= self.patience:
+                if retry.is_over:
                     raise StorageOutage(
-                        f"the database {self} could not be reached for {waited:.0f} s "
+                        f"the database {self} could not be reached for {retry.waited:.0f} s "
                         f"({reason(error)}); start the worker again when it is back"
                     ) from None
                 log.warning("database %s: %s; trying again", self, reason(error))
-                time.sleep(pause * random.uniform(0.5, 1.5))
-                waited += pause
-                pause = min(pause * 2, 15.0)
+                retry.pause()
 
     def close(self) -> None:
         """Give back every connection."""
@@ -96,7 +96,7 @@ def open_database(
         url: "sqlite:///FILE" or "postgresql://USER:PASSWORD@HOST/DATABASE".
         create: make the tables, Optuna's and ours, if they are missing; safe when many processes
             do so at once.
-        patience: see Database.
+        patience: seconds to wait for a database that is lost later on.
 
     Raises:
         StorageError: a bad URL, a database out of reach, one without our tables, one that a newer
@@ -123,4 +123,4 @@ def open_database(
             f"{shown}: cannot be used ({reason(error)}); {dialects.how_to_fix(parsed)}"
         ) from None
     cached = optuna.storages.get_storage(storage)
-    return Database(parsed, cached, storage.engine, Locks(storage.engine), patience)
+    return Database(parsed, cached, storage.engine, Locks(storage.engine), Patience(patience))

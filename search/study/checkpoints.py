@@ -18,7 +18,6 @@ from tuneoff.search.store.artifacts import Tick
 from tuneoff.search.store.attempts import Attempt
 from tuneoff.search.study.study import Search, Study
 from tuneoff.trainer.contract import Scores, Split, Trainer
-from tuneoff.trainer.errors import CheckpointError
 
 CHECKPOINT = "checkpoint"  # the newest one, whatever its trainer calls it
 
@@ -73,13 +72,9 @@ def keep(
     """
     if study.artifacts is None:
         return
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); fix that") from error
     study.database.patiently(lambda: attempts.touch(study.database, attempt))
     key = _key(study, search, trial, attempt.number, file or path.name)
-    study.artifacts.put(key, path.name, content, tick)
+    study.artifacts.put(key, path, tick)
 
 
 def bring(study: Study, search: Search, trial: FrozenTrial, *files: str) -> Path:

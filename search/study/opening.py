@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
+from tuneoff.retry import Patience
 from tuneoff.search.errors import ArtifactError, StudyError
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store.artifacts import Tick, open_artifacts
@@ -18,7 +19,7 @@ from tuneoff.trainer.contract import Task
 
 MARK = "study"
 """The artifact by which a study's workers know its store."""
-CREATE_PATIENCE = 10.0
+CREATE_PATIENCE = Patience(10.0)
 """Seconds to wait for the artifact store of a study that is created: somebody is watching."""
 
 
@@ -105,7 +106,7 @@ def check_artifacts(study: Study, tick: Tick) -> None:
 
 def _mark(study: Study) -> Study:
     if study.artifacts is not None:
-        study.artifacts.put(f"{study.folder.name}/{MARK}", MARK, study.name.encode())
+        study.artifacts.put_bytes(f"{study.folder.name}/{MARK}", MARK, study.name.encode())
     return study
 
 

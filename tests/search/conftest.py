@@ -108,7 +108,7 @@ def reopen() -> Iterator[Callable[[Database], Database]]:
 
     def again(database: Database) -> Database:
         url = database.url.render_as_string(hide_password=False)
-        opened.append(open_database(url, patience=database.patience))
+        opened.append(open_database(url, patience=database.patience.seconds))
         return opened[-1]
 
     yield again

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tuneoff.retry import Patience
 from tuneoff.search.launch.base import Workers
 from tuneoff.search.policies.base import Policy
 from tuneoff.search.policies.build import build_policy
@@ -52,7 +53,7 @@ class TestFolderStore(StoreConformance):
     """A shared folder."""
 
     def make_store(self, tmp_path: Path) -> Any:
-        from tuneoff.search.store.artifacts import FolderStore
+        from tuneoff.search.store.artifacts.folder import FolderStore
 
         folder = tmp_path / "store"
         folder.mkdir()
@@ -69,7 +70,7 @@ class TestOptunasBoto3Store(StoreConformance):
     def make_store(self, tmp_path: Path) -> Any:
         from tuneoff.search.store.artifacts import open_artifacts
 
-        return open_artifacts(self.url, 10).store
+        return open_artifacts(self.url, Patience(10)).store
 
 
 ARMS: dict[str, dict[str, Any]] = {

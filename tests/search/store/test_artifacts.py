@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +19,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tuneoff.retry import Patience
 from tuneoff.search.errors import ArtifactError, ArtifactOutage, LeaseLost
-from tuneoff.search.store import artifacts
 from tuneoff.search.store.artifacts import Artifacts, open_artifacts
+from tuneoff.search.store.artifacts.framing import CHUNK, DamagedError, framed, unframed
 from tuneoff.trainer.errors import CheckpointError
 
 KEY = "study-1/bayes/0/00003/1/checkpoint"
@@ -52,7 +54,7 @@ def folder(folder_url: str) -> Place:
         ]
 
     return Place(
-        open_artifacts(folder_url, 30), found, lambda: path.rename(away) and None,
+        open_artifacts(folder_url, Patience(30)), found, lambda: path.rename(away) and None,
         lambda: away.rename(path) and None,
     )  # fmt: skip
 
@@ -65,7 +67,7 @@ def bucket(bucket_url: str, s3_server: Any) -> Place:
         found = s3_server.client().list_objects_v2(Bucket=name).get("Contents", [])
         return [entry["Key"].removeprefix("some/prefix/") for entry in found]
 
-    return Place(open_artifacts(bucket_url, 30), keys, s3_server.stop, s3_server.start)
+    return Place(open_artifacts(bucket_url, Patience(30)), keys, s3_server.stop, s3_server.start)
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -81,16 +83,24 @@ def raw(store: Artifacts, key: str, change: Callable[[bytes], bytes]) -> None:
     store.store.write(store.prefix + key, io.BytesIO(change(content)))
 
 
+def put(
+    store: Artifacts, path: Path, content: bytes, tick: Callable[[], bool] = lambda: False
+) -> None:
+    """Store a file of this content under KEY."""
+    path.write_bytes(content)
+    store.put(KEY, path, tick)
+
+
 @pytest.mark.parametrize("size", [0, 1, 1000, LARGE])
 def test_what_is_put_is_got(place: Place, tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
-    place.artifacts.put(KEY, "000003-00000000.ckpt", content)
+    put(place.artifacts, tmp_path / "000003-00000000.ckpt", content)
     assert place.contents() == [KEY]
     path = place.artifacts.get(KEY, tmp_path / "a" / "b")
     assert path == tmp_path / "a" / "b" / "000003-00000000.ckpt"
     assert path.read_bytes() == content
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-    place.artifacts.put(KEY, "000004-00000000.ckpt", b"later")
+    place.artifacts.put_bytes(KEY, "000004-00000000.ckpt", b"later")
     later = place.artifacts.get(KEY, tmp_path / "a" / "b")
     assert later is not None
     assert (later.name, later.read_bytes()) == ("000004-00000000.ckpt", b"later")
@@ -103,7 +113,7 @@ def test_what_is_not_there(place: Place, tmp_path: Path) -> None:
     assert not place.artifacts.has(KEY)
     assert not (tmp_path / "a").exists()
     place.artifacts.remove([KEY, "another"])
-    place.artifacts.put(KEY, "x", b"")
+    place.artifacts.put_bytes(KEY, "x", b"")
     assert place.artifacts.has(KEY)
 
 
@@ -123,7 +133,7 @@ def test_what_is_not_there(place: Place, tmp_path: Path) -> None:
 def test_a_damaged_object_is_passed_over(
     place: Place, tmp_path: Path, caplog: Any, change: Callable[[bytes], bytes], why: str
 ) -> None:
-    place.artifacts.put(KEY, "x", b"0123456789" * 100)
+    place.artifacts.put_bytes(KEY, "x", b"0123456789" * 100)
     raw(place.artifacts, KEY, change)
     with caplog.at_level(logging.WARNING):
         assert place.artifacts.get(KEY, tmp_path / "a") is None
@@ -135,7 +145,7 @@ def test_a_file_that_is_there_is_not_read_again_but_a_damaged_one_is(
     place: Place, tmp_path: Path
 ) -> None:
     content = os.urandom(LARGE)
-    place.artifacts.put(KEY, "x", content)
+    place.artifacts.put_bytes(KEY, "x", content)
     file = tmp_path / "x"
     file.write_bytes(content[:-1])
     assert place.artifacts.get(KEY, tmp_path) == file
@@ -147,17 +157,17 @@ def test_a_file_that_is_there_is_not_read_again_but_a_damaged_one_is(
 
 
 def test_a_folder_that_cannot_be_written(place: Place, tmp_path: Path) -> None:
-    place.artifacts.put(KEY, "x", b"1")
+    place.artifacts.put_bytes(KEY, "x", b"1")
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match=r"x cannot be fetched into .*; fix that"):
         place.artifacts.get(KEY, tmp_path / "file")
 
 
 def test_an_outage_is_waited_for(place: Place, tmp_path: Path, wait_for: Any) -> None:
-    store = replace(place.artifacts, patience=90)
-    store.put(KEY, "x", b"old")
+    store = replace(place.artifacts, patience=Patience(90))
+    store.put_bytes(KEY, "x", b"old")
     for action in (
-        lambda tick: store.put(KEY, "x", b"new", tick),
+        lambda tick: store.put_bytes(KEY, "x", b"new", tick),
         lambda tick: store.get(KEY, tmp_path, tick),
         lambda tick: store.has(KEY, tick),
     ):
@@ -175,10 +185,10 @@ def test_an_outage_is_waited_for(place: Place, tmp_path: Path, wait_for: Any) ->
 
 def test_an_outage_that_lasts(place: Place, tmp_path: Path) -> None:
     place.go_away()
-    short = replace(place.artifacts, patience=0.5)
+    short = replace(place.artifacts, patience=Patience(0.5))
     try:
         for action in (
-            lambda: short.put(KEY, "x", b"1"),
+            lambda: short.put_bytes(KEY, "x", b"1"),
             lambda: short.get(KEY, tmp_path),
             lambda: short.has(KEY),
         ):
@@ -188,7 +198,7 @@ def test_an_outage_that_lasts(place: Place, tmp_path: Path) -> None:
             short.check()
         # Who was asked to leave does not wait.
         with pytest.raises(ArtifactOutage):
-            place.artifacts.put(KEY, "x", b"1", lambda: True)
+            place.artifacts.put_bytes(KEY, "x", b"1", lambda: True)
         place.artifacts.remove([KEY])  # what cannot be removed stays
     finally:
         place.come_back()
@@ -196,9 +206,10 @@ def test_an_outage_that_lasts(place: Place, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, LARGE])
-def test_who_lost_the_lease_stores_nothing(place: Place, size: int) -> None:
-    place.artifacts.put(KEY, "x", b"old")
-    for last in (0, 1, 2):
+def test_who_lost_the_lease_stores_nothing(place: Place, tmp_path: Path, size: int) -> None:
+    place.artifacts.put_bytes(KEY, "x", b"old")
+    hashing = -(-size // CHUNK)
+    for last in (0, hashing, hashing + 1):
         calls = iter(range(100))
 
         def tick(calls: Any = calls, last: int = last) -> bool:
@@ -207,7 +218,7 @@ def test_who_lost_the_lease_stores_nothing(place: Place, size: int) -> None:
             return False
 
         with pytest.raises(LeaseLost, match="taken over"):
-            place.artifacts.put(KEY, "x", os.urandom(size), tick)
+            put(place.artifacts, tmp_path / "x", os.urandom(size), tick)
     assert place.contents() == [KEY]
     raw(place.artifacts, KEY, lambda content: content if content.endswith(b" x\nold") else b"")
     assert place.artifacts.has(KEY)
@@ -218,16 +229,20 @@ def test_a_writer_that_is_killed_leaves_the_old_object_or_none(
     place: Place, tmp_path: Path, old: bool
 ) -> None:
     if old:
-        place.artifacts.put(KEY, "x", b"old")
+        place.artifacts.put_bytes(KEY, "x", b"old")
+    file = tmp_path / "x"
+    file.write_bytes(b"new!" * (LARGE // 4))
     program = f"""
 import os, signal
+from pathlib import Path
+from tuneoff.retry import Patience
 from tuneoff.search.store.artifacts import open_artifacts
 calls = iter(range(100))
 def tick():
-    if next(calls) == 3:
+    if next(calls) == {LARGE // CHUNK + 5}:  # the file is hashed first
         os.kill(os.getpid(), signal.SIGKILL)
     return False
-open_artifacts({place.artifacts.url!r}, 30).put({KEY!r}, "x", b"new" * {LARGE}, tick)
+open_artifacts({place.artifacts.url!r}, Patience(30)).put({KEY!r}, Path({str(file)!r}), tick)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -237,10 +252,50 @@ open_artifacts({place.artifacts.url!r}, 30).put({KEY!r}, "x", b"new" * {LARGE}, 
     assert place.contents() == []
 
 
+def test_a_file_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"x cannot be read \(No such file or directory\)"):
+        place.artifacts.put(KEY, tmp_path / "x")
+    with pytest.raises(CheckpointError, match=r"cannot be read \(Is a directory\); fix that"):
+        place.artifacts.put(KEY, tmp_path)
+    assert place.contents() == []
+
+
+def test_no_transfer_holds_a_file_in_memory_whole(folder: Place, tmp_path: Path) -> None:
+    put(folder.artifacts, tmp_path / "x", os.urandom(LARGE))
+    for transfer in (
+        lambda: folder.artifacts.put(KEY, tmp_path / "x"),
+        lambda: folder.artifacts.get(KEY, tmp_path / "elsewhere"),
+    ):
+        tracemalloc.start()
+        transfer()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < LARGE / 3
+    assert (tmp_path / "elsewhere" / "x").read_bytes() == (tmp_path / "x").read_bytes()
+
+
+def test_what_is_sent_can_be_sent_again_from_anywhere() -> None:
+    content, ticks = os.urandom(3 * CHUNK + 7), []
+    open_stream = framed("x", io.BytesIO(content), lambda: ticks.append(1))
+    assert len(ticks) == 4
+    open_stream().close()
+    stream = open_stream()
+    whole = stream.read()
+    assert whole.endswith(b" x\n" + content)
+    assert stream.tell() == stream.seek(0, io.SEEK_END) == len(whole)
+    for at, size in ((0, 10), (0, 5 * CHUNK), (70, 2 * CHUNK), (CHUNK, 1), (len(whole), 5)):
+        assert stream.seek(at) == at
+        assert stream.read(size) == whole[at : at + size]
+        assert stream.tell() == min(at + size, len(whole))
+    assert b"".join(unframed(io.BytesIO(whole))[1]) == content
+    with pytest.raises(DamagedError, match="digest"):
+        list(unframed(io.BytesIO(whole[:-1]))[1])
+
+
 def test_writers_at_once(place: Place, tmp_path: Path) -> None:
     contents = [bytes([i]) * 2**20 for i in range(4)]
     threads = [
-        threading.Thread(target=place.artifacts.put, args=(KEY, "x", content))
+        threading.Thread(target=place.artifacts.put_bytes, args=(KEY, "x", content))
         for content in contents
     ]
     for thread in threads:
@@ -264,9 +319,9 @@ def test_a_full_disk_is_not_waited_for(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(artifacts.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ArtifactError, match=r"cannot be used \(No space left on device\)"):
-        folder.artifacts.put(KEY, "x", b"1")
+        folder.artifacts.put_bytes(KEY, "x", b"1")
     with pytest.raises(ArtifactError, match="No space left"):
         folder.artifacts.check()
     monkeypatch.undo()
@@ -279,8 +334,8 @@ def test_a_bucket_that_is_gone_is_not_an_object_that_is_not_there(
     s3_server.client().delete_bucket(Bucket=urlsplit(bucket_url).netloc)
     store = bucket.artifacts
     actions: list[Callable[[], Any]] = [
-        lambda: store.put(KEY, "x", b"1"),
-        lambda: store.put(KEY, "x", b"1" * LARGE),
+        lambda: store.put_bytes(KEY, "x", b"1"),
+        lambda: store.put_bytes(KEY, "x", b"1" * LARGE),
         lambda: store.get(KEY, tmp_path),
         lambda: store.has(KEY),
         store.check,
@@ -308,13 +363,13 @@ def test_no_credentials(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> Non
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with pytest.raises(ArtifactError, match="no credentials; set AWS_ACCESS_KEY_ID"):
-        open_artifacts(bucket_url, 30).check()
+        open_artifacts(bucket_url, Patience(30)).check()
 
 
 def test_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(ArtifactError, match=r'pip install "tuneoff\[s3\]"'):
-        open_artifacts("s3://bucket", 30)
+        open_artifacts("s3://bucket", Patience(30))
 
 
 @pytest.mark.parametrize(
@@ -342,13 +397,13 @@ def test_a_bad_url_gets_one_line_without_secrets(
     url: str, message: str, s3_environment: Any
 ) -> None:
     with pytest.raises(ArtifactError) as caught:
-        open_artifacts(url, 0)
+        open_artifacts(url, Patience(0))
     assert message in str(caught.value)
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_an_endpoint_where_nothing_listens(s3_environment: Any) -> None:
-    store = open_artifacts("s3://bucket?endpoint_url=http://127.0.0.1:1", 0)
+    store = open_artifacts("s3://bucket?endpoint_url=http://127.0.0.1:1", Patience(0))
     with pytest.raises(ArtifactError, match="Could not connect"):
         store.check()

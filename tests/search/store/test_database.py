@@ -21,12 +21,14 @@ import pytest
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
 
+from tuneoff.retry import Patience
 from tuneoff.search.errors import StorageError, StorageOutage
 from tuneoff.search.store import attempts
 from tuneoff.search.store.clock import db_now
 from tuneoff.search.store.database import open_database
 from tuneoff.search.store.locks import Locks
 from tuneoff.search.store.migrations import HEAD, VERSION_TABLE
+from tuneoff.testing.clock import FakeClock
 
 SECRET = "hunter2"
 
@@ -243,19 +245,42 @@ def test_an_action_is_tried_again_until_it_succeeds(sqlite_database: Any, error:
     assert sqlite_database.patiently(action) == "done"
 
 
+def patient(database: Any, clock: FakeClock, seconds: float) -> Any:
+    """The database, with patience by that clock."""
+    patience = Patience(seconds, clock=clock, sleep=clock.sleep, jitter=lambda: 1.0)
+    return replace(database, patience=patience)
+
+
 def test_patience_ends(sqlite_database: Any) -> None:
+    clock = FakeClock()
     tries: list[float] = []
 
     def action() -> None:
-        tries.append(time.monotonic())
+        tries.append(clock())
         raise OUTAGES[0]
 
     with pytest.raises(StorageOutage) as caught:
-        replace(sqlite_database, patience=0.4).patiently(action)
-    assert len(tries) == 5  # pauses of about 0.05, 0.1, 0.2 and 0.4 s
-    assert "server closed the connection" in str(caught.value)
+        patient(sqlite_database, clock, 0.4).patiently(action)
+    assert tries == pytest.approx([0.0, 0.05, 0.15, 0.35, 0.4])
+    assert "could not be reached for 0 s (server closed the connection)" in str(caught.value)
     assert "in detail" not in str(caught.value)
     assert "start the worker again" in str(caught.value)
+
+
+def test_the_time_within_a_try_counts(sqlite_database: Any) -> None:
+    """A server that is cut off answers no try: each ends after the driver's own timeout."""
+    clock = FakeClock()
+    tries: list[float] = []
+
+    def action() -> None:
+        tries.append(clock())
+        clock.now += 100.0
+        raise OUTAGES[0]
+
+    with pytest.raises(StorageOutage, match=r"could not be reached for 6\d\d s"):
+        patient(sqlite_database, clock, 600.0).patiently(action)
+    assert len(tries) == 6
+    assert 600 <= clock() < 720
 
 
 @pytest.mark.parametrize(

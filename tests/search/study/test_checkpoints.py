@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from optuna.trial import TrialState
 
+from tuneoff.retry import Patience
 from tuneoff.search.errors import ArtifactError, ArtifactOutage, LeaseLost, StudyError
 from tuneoff.search.policies.base import Decision
 from tuneoff.search.store import attempts
@@ -138,9 +139,9 @@ def test_another_machine_goes_on_from_the_store(
     a.trainer.at = lambda point, folder, epoch: reach(point)
     put = type(a.study.artifacts).put
 
-    def watched(self: Any, key: str, name: str, content: bytes, tick: Any) -> None:
+    def watched(self: Any, key: str, path: Path, tick: Any) -> None:
         reach("before the upload")
-        put(self, key, name, content, tick)
+        put(self, key, path, tick)
         reach("after the upload")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -325,7 +326,7 @@ def test_a_store_that_is_gone_releases_the_trial_and_says_so(
             s3_server.stop()
 
     a.trainer.at = at("batch", lose)
-    a.study.__dict__["artifacts"] = replace(a.study.artifacts, patience=0.5)
+    a.study.__dict__["artifacts"] = replace(a.study.artifacts, patience=Patience(0.5))
     outcome = run_trial(a.study, a.claim(me), a.trainer, never)
     assert isinstance(outcome, Interruption)
     assert isinstance(outcome.fatal, ArtifactOutage)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from tuneoff.retry import Patience
 from tuneoff.search.errors import StorageOutage, TrainingFailed
 from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
 from tuneoff.search.store import attempts
@@ -414,7 +415,7 @@ def test_a_database_that_stays_away_ends_the_worker(
     import sqlalchemy as sa
 
     study = make_study(sqlite_database, budget={"epochs": 3})
-    impatient = replace(study, database=replace(sqlite_database, patience=0.1))
+    impatient = replace(study, database=replace(sqlite_database, patience=Patience(0.1)))
 
     def gone(*_: Any) -> None:
         raise sa.exc.OperationalError("UPDATE", {}, Exception("server closed the connection"))
