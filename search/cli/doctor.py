@@ -11,6 +11,7 @@ from tuneoff.retry import Patience
 from tuneoff.search.errors import ArtifactError, StorageError
 from tuneoff.search.store.artifacts import open_artifacts
 from tuneoff.search.store.database import open_database
+from tuneoff.search.store.dialects import is_yet_to_be_made, parse_url
 from tuneoff.search.study.opening import open_study
 from tuneoff.search.study.table import names as study_names
 
@@ -58,10 +59,9 @@ def examine(
 
 
 def _database(url: str, work: Path) -> list[Finding]:
-    file = Path(url.removeprefix("sqlite:///"))
-    if url.startswith("sqlite:///") and not file.exists() and file.parent.is_dir():
-        return [Finding("storage", f"{url}: no studies yet; `tuneoff create` makes it", True)]
     try:
+        if is_yet_to_be_made(parse_url(url)):
+            return [Finding("storage", f"{url}: no studies yet; `tuneoff create` makes it", True)]
         database = open_database(url)
     except StorageError as error:
         return [Finding("storage", str(error), False)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tuneoff.search.cli.following import follow
@@ -13,6 +12,7 @@ from tuneoff.search.launch.base import Workers
 from tuneoff.search.launch.launcher import Launcher, LaunchRequest
 from tuneoff.search.launch.local import slots_here
 from tuneoff.search.launch.registry import LAUNCHERS
+from tuneoff.search.store.dialects import from_any_folder, is_sqlite
 from tuneoff.search.study.study import Study
 from tuneoff.search.work.signals import Stop
 
@@ -42,7 +42,7 @@ def launch_workers(
         folder=study.folder,
         storage=_storage(study),
         database=str(study.database),
-        one_machine=study.database.url.get_backend_name() == "sqlite",
+        one_machine=is_sqlite(study.database.url),
         shared=study.artifacts is None,
         promote=promote,
         workers=workers,
@@ -93,7 +93,4 @@ class _StudyTerminal:
 
 def _storage(study: Study) -> str:
     """The storage URL with its password, for workers in other folders too; never print it."""
-    url = study.database.url
-    if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith("file:"):
-        url = url.set(database=str(Path(url.database).absolute()))
-    return url.render_as_string(hide_password=False)
+    return from_any_folder(study.database.url).render_as_string(hide_password=False)

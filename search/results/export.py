@@ -13,6 +13,7 @@ import tomli_w
 import yaml
 from optuna.trial import FrozenTrial
 
+from tuneoff.messages import first_line
 from tuneoff.search.errors import UserError
 from tuneoff.search.store.attributes import ENVIRONMENT, RECIPE, TEST_ERROR
 from tuneoff.search.study.selection import confirmed_runs, key_of, mean_error, ranking
@@ -95,7 +96,7 @@ def load(path: Path) -> list[Exported]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        detail = (str(error) or type(error).__name__).splitlines()[0]
+        detail = first_line(error)
         raise UserError(f"{path}: is no export of tuneoff ({detail}); export it again") from None
 
 

@@ -56,6 +56,19 @@ def sqlite_file(url: sa.URL) -> Path:
     return Path(url.database or "")
 
 
+def is_yet_to_be_made(url: sa.URL) -> bool:
+    """True for an SQLite file that is not there, in a folder that is."""
+    file = sqlite_file(url)
+    return is_sqlite(url) and not file.exists() and file.parent.is_dir()
+
+
+def from_any_folder(url: sa.URL) -> sa.URL:
+    """The same database, whatever folder a process runs in."""
+    if is_sqlite(url) and url.database and not url.database.startswith("file:"):
+        return url.set(database=str(sqlite_file(url).absolute()))
+    return url
+
+
 def lock_file(url: sa.URL) -> str:
     """The file beside an SQLite database that its processes lock."""
     return f"{url.database}.lock"

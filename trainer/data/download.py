@@ -6,15 +6,15 @@ import hashlib
 import http.client
 import logging
 import re
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from tuneoff.files import put_in_place
 from tuneoff.messages import first_line
 from tuneoff.once import made_once
+from tuneoff.retry import Patience
 from tuneoff.trainer.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with the number of bytes received so far and of all; the latter is 0 if not known."""
 
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds
+PATIENCE = Patience(120.0, first_pause=1.0, longest_pause=16.0)  # since the last new bytes
 TIMEOUT = 60.0  # seconds without a byte
 _PIECE = 2**18  # bytes
 _TEMPORARY = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses after which to try again
@@ -38,7 +38,7 @@ def fetch(
     md5: str,
     progress: Progress | None = None,
     *,
-    pauses: Sequence[float] = PAUSES,
+    patience: Patience = PATIENCE,
     timeout: float = TIMEOUT,
 ) -> Path:
     """Makes sure that a file of the network is at ``path``. What is there already is not touched.
@@ -52,7 +52,8 @@ def fetch(
         path: where to put it; its folder is made if missing.
         md5: the file's MD5, hexadecimal: it guards against a damaged transfer, not forgery.
         progress: told how many bytes have been received.
-        pauses: seconds to wait before each further try, as long as tries bring no new bytes.
+        patience: with a transfer that breaks off. It begins anew after each try that has brought
+            new bytes.
         timeout: seconds without a byte after which the transfer counts as broken off.
 
     Returns:
@@ -67,7 +68,7 @@ def fetch(
 
     def make() -> Path:
         transfer = _Transfer(url, path, progress, timeout)
-        _fetch(transfer, md5, pauses)
+        _fetch(transfer, md5, patience)
         put_in_place(transfer.part, path)
         return path
 
@@ -163,43 +164,42 @@ class _Transfer:
         )
 
 
-def _fetch(transfer: _Transfer, md5: str, pauses: Sequence[float]) -> None:
+def _fetch(transfer: _Transfer, md5: str, patience: Patience) -> None:
     """Completes ``transfer.part``.
 
     Raises:
         DataError: the file cannot be had, or its MD5 is wrong; it was removed then.
     """
     continued = transfer.received > 0
-    _try_until_complete(transfer, pauses)
+    _try_until_complete(transfer, patience)
     found = _md5(transfer.part)
     if found != md5 and continued:
         # The bytes that an earlier call left may belong to another file.
         log.warning("%s is not what it should be: fetching all of it again", transfer.part)
         transfer.part.unlink(missing_ok=True)
-        _try_until_complete(transfer, pauses)
+        _try_until_complete(transfer, patience)
         found = _md5(transfer.part)
     if found != md5:
         transfer.part.unlink(missing_ok=True)
         raise transfer.failure(f"its MD5 is {found} and not {md5}; it was removed")
 
 
-def _try_until_complete(transfer: _Transfer, pauses: Sequence[float]) -> None:
-    """Tries until the file is complete, or too many tries in a row have brought no new bytes."""
+def _try_until_complete(transfer: _Transfer, patience: Patience) -> None:
+    """Tries until the file is complete, or no new bytes have come for too long."""
     began = most = transfer.received
-    failures = 0
+    retry = patience.begin()
     while True:
         try:
             return transfer.receive_rest()
         except _BrokenOffError as error:
             now = transfer.received
-            failures = 0 if now > most else failures + 1
-            most = max(most, now)
-            if failures > len(pauses):
+            if now > most:
+                most, retry = now, patience.begin()
+            elif retry.is_over:
                 kept = f"; the same command goes on from {now:,} bytes" if now > began else ""
                 raise transfer.failure(f"{error}{kept}") from error
-            pause = pauses[max(0, failures - 1)] if pauses else 0.0
-            log.warning("%s: %s; trying again in %g s", transfer.url, error, pause)
-            time.sleep(pause)
+            log.warning("%s: %s; trying again", transfer.url, error)
+            retry.pause()
 
 
 def _md5(path: Path) -> str:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tuneoff.retry import Patience
+from tuneoff.testing.clock import FakeClock
 from tuneoff.trainer.data import download
 from tuneoff.trainer.errors import DataError
 
 CONTENT = bytes(range(256)) * 4000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
-NO_PAUSES = (0.0, 0.0, 0.0)
+TRIES = 4  # that bring nothing new, by the patience of ``fetch``
 
 
 class Server(ThreadingHTTPServer):
@@ -96,8 +98,12 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fetch(server: Server, path: Path) -> Fetch:
+    clock = FakeClock()
+    patience = Patience(
+        7.0, first_pause=1.0, clock=clock, sleep=clock.sleep, jitter=lambda: 1.0
+    )  # after 1, 2 and 4 seconds
     return lambda **more: download.fetch(
-        server.url, path, MD5, **{"pauses": NO_PAUSES, "timeout": 60, **more}
+        server.url, path, MD5, **{"patience": patience, "timeout": 60, **more}
     )
 
 
@@ -156,7 +162,7 @@ def test_a_server_that_ignores_ranges_and_always_breaks_off(
     server.cuts = [2000] * 20
     with pytest.raises(DataError, match=r"ended after 2,000 of 1,024,000 bytes"):
         fetch()
-    assert len(server.asked) == 1 + 1 + len(NO_PAUSES)
+    assert len(server.asked) == TRIES
 
 
 def test_what_was_left_of_another_file_is_given_up(
@@ -207,7 +213,7 @@ def test_a_server_that_stays_busy(server: Server, fetch: Fetch) -> None:
     server.statuses = [503] * 9
     with pytest.raises(DataError, match="the server answers 503"):
         fetch()
-    assert len(server.asked) == 1 + len(NO_PAUSES)
+    assert len(server.asked) == TRIES
 
 
 def test_no_network(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +222,7 @@ def test_no_network(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/tiny.zip"
         with pytest.raises(DataError, match=rf"refused\); fetch it on another machine .* {path}"):
-            download.fetch(url, path, MD5, pauses=[3600.0])
+            download.fetch(url, path, MD5, patience=Patience(3600.0, first_pause=3600.0))
 
 
 def test_a_folder_that_cannot_be_made(fetch: Fetch, path: Path) -> None:
