@@ -10,12 +10,12 @@ from tuneoff.trainer.recipe import HyperParams, Recipe
 
 
 def sgd(model: nn.Module, recipe: Recipe, params: HyperParams) -> torch.optim.SGD:
-    """SGD with momentum, a parameter group for each strength of L2 regularisation.
+    """SGD with momentum, with a parameter group for each strength of L2 regularisation.
 
-    The loss of the paper's eq. 4 is the cross entropy + sum over layers l of lambda_l ||w_l||,
-    the norm being squared in all implementations. With torch's convention lambda_l is half of
-    ``params.weight_decay * decay_factor(recipe, name, w_l)``: every parameter's factor is 1, those
-    of batch normalisation and biases too, unless the recipe says otherwise.
+    The paper's eq. 4 minimises the cross entropy + sum over layers l of lambda_l ||w_l||, with the
+    norm squared, as in all implementations. In torch's convention lambda_l is half of
+    ``params.weight_decay * decay_factor(recipe, name, w_l)``. Unless the recipe says otherwise the
+    factor of every parameter is 1, also in batch normalisation and for biases.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -27,20 +27,24 @@ def sgd(model: nn.Module, recipe: Recipe, params: HyperParams) -> torch.optim.SG
         ],
         lr=params.lr,
         momentum=params.momentum,
-        nesterov=recipe.nesterov and params.momentum > 0,  # without momentum there is no such form
+        nesterov=recipe.nesterov and params.momentum > 0,  # torch refuses it without momentum
         fused=True,
     )
-    # SGD makes a momentum with a parameter's first gradient, and its fused form cannot when some
-    # have one already: those of a head, as the rest thaws. Of zeros, the first step is the same.
+    # torch makes the momentum of a parameter when it gets its first gradient. The fused form cannot
+    # do that if other parameters have one already, as a head has when frozen layers thaw. Made of
+    # zeros beforehand it changes nothing: the first step is the same.
     for parameter in model.parameters() if params.momentum else ():
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
 
 def decay_factor(recipe: Recipe, name: str, parameter: Tensor) -> float:
-    """By what the weight decay of a parameter is multiplied: by ``recipe.layer_decay``'s longest
-    prefix of its name, and by 0 for norms and biases, which have one dimension, if they are not
-    to decay."""
+    """The factor of the weight decay of a parameter.
+
+    It is that of the longest prefix of the parameter's name in ``recipe.layer_decay``, and 1 if
+    there is none. Without ``recipe.decay_norms`` it is 0 for normalisation layers and biases, which
+    are the parameters of one dimension.
+    """
     if parameter.ndim < 2 and not recipe.decay_norms:
         return 0.0
     prefixes = [prefix for prefix in recipe.layer_decay if factory.starts_with(name, prefix)]

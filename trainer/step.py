@@ -135,17 +135,17 @@ class Stepper:
     def step(
         self, images: Tensor, targets: Targets, whole: int, rate: float, number: int
     ) -> Tensor:
-        """One step on this rank's share of a batch.
+        """One step on this rank's shard of a batch.
 
         Args:
-            images: float, shape (share, 3, height, width), channels_last.
+            images: float, shape (shard, 3, height, width), channels_last.
             targets: of the same images.
             whole: images in the batch of all ranks together.
             rate: the learning rate.
             number: steps before this one in the whole run.
 
         Returns:
-            The loss of the share, summed over its images; float64 of shape (), on the device.
+            The loss of the shard, summed over its images; float64 of shape (), on the device.
         """
         optim.set_rate(self.optimizer, rate)
         if self._captured and not self._is_frozen and self._captured.takes(images, targets):
@@ -172,12 +172,12 @@ class Stepper:
         """Leaves the gradient of a batch's mean loss, clipped, in the parameters.
 
         Args:
-            images: this rank's share of the batch, as in ``step``.
+            images: this rank's shard of the batch, as in ``step``.
             targets: of the same images.
             whole: images in the batch of all ranks together.
 
         Returns:
-            The loss of the share, summed over its images; float64 of shape (), on the device.
+            The loss of the shard, summed over its images; float64 of shape (), on the device.
         """
         self.optimizer.zero_grad(set_to_none=True)
         parts = max(1, min(self._accumulation, whole // 2))  # batch normalisation needs two images
@@ -195,8 +195,8 @@ class Stepper:
                 summed += loss.detach().double() * (end - start)
                 # Gradients are averaged over the ranks. Multiplied by their number, that is the sum
                 # over the ranks, and each rank adds its images' part of the batch's mean loss.
-                share = (end - start) * self._ranks.world / whole
-                (loss * share).backward()  # type: ignore[no-untyped-call]
+                weight = (end - start) * self._ranks.world / whole
+                (loss * weight).backward()  # type: ignore[no-untyped-call]
         if self._recipe.clip:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
         return summed

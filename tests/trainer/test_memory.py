@@ -15,7 +15,7 @@ from tuneoff.trainer.distributed import ALONE
 from tuneoff.trainer.memory import Footprint
 from tuneoff.trainer.models import factory
 from tuneoff.trainer.models.registry import MODELS
-from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.recipe import Affects, HyperParams, Recipe, affecting
 from tuneoff.trainer.step import Stepper
 
 SIDE, CLASSES = 64, 20
@@ -102,6 +102,17 @@ def test_the_size_of_images_and_the_classes_count() -> None:
     more = memory.footprint(Recipe(model="resnet18"), 20 + 1000, 32, 32)
     # Weights, gradients and momentum of 512 inputs and a bias for each class.
     assert more.moments[0][0] - small.moments[0][0] >= 3 * 4 * 513 * 1000
+
+
+def test_fields_that_do_not_affect_memory_change_nothing_and_the_others_do() -> None:
+    recipe = Recipe(model="densenet121", precision="fp32")
+    said = predicted(recipe)
+    others = {"batch_size": 64, "mixup": 0.2, "label_smoothing": 0.1, "clip": 1.0, "epochs": 3}
+    assert predicted(recipe.override(others)) == said
+    changes = {"model": "resnet18", "memory_efficient": True, "ema": 0.9, "precision": "bf16"}
+    assert set(changes) == set(affecting(Recipe, Affects.MEMORY))
+    for name, value in changes.items():
+        assert predicted(recipe.override({name: value})) != said, name
 
 
 def test_tracing_leaves_nothing_behind() -> None:
