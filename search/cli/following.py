@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -17,7 +18,10 @@ from rich.progress import (
 from tuneoff.search.cli.terminal import console
 from tuneoff.search.launch.base import Workers
 from tuneoff.search.results.progress import ArmProgress, ProgressReader
+from tuneoff.search.store.outages import OUTAGES, reason
 from tuneoff.search.study.study import Study
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """Between looks at the workers, which run on this machine or answer quickly."""
@@ -56,7 +60,11 @@ def follow(
             if not at_work:
                 break
             if clock() >= due:
-                shown.show(study.database.patiently(reader.read))
+                # Not patiently: a launcher also looks after its workers while the database is away.
+                try:
+                    shown.show(reader.read())
+                except OUTAGES as error:
+                    log.warning("database %s: %s; trying again", study.database, reason(error))
                 due = clock() + shown.seconds
             sleep(POLL_SECONDS)
 

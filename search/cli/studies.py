@@ -65,7 +65,7 @@ def run(
         if code := launch_workers(study, "here", True, workers, per_gpu, words):
             return code
         if study.is_draining():
-            console.print("Drained by `tuneoff stop`. The same command goes on from here.")
+            console.print("Stopped by `tuneoff stop`. The same command goes on from here.")
             return 0
     page = report_on(study, out or study.folder / "report", None, publish=True)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)

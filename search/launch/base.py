@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Generic, Protocol, TypeVar
@@ -83,9 +83,11 @@ class Restarts:
 
     Attributes:
         pauses: in seconds, after the first death in a row, the second...
+        clock: seconds; it never goes back.
     """
 
     pauses: Sequence[float] = BACKOFF_SECONDS
+    clock: Callable[[], float] = time.monotonic
     _starts: int = 0
     _started: float = 0.0
     _deaths: int = 0
@@ -93,7 +95,7 @@ class Restarts:
     def started(self) -> None:
         """The worker starts now."""
         self._starts += 1
-        self._started = time.monotonic()
+        self._started = self.clock()
 
     def died(self, why: str, log: Path, code: int | None = None) -> float:
         """It died; how many seconds to wait before it starts again.
@@ -110,7 +112,7 @@ class Restarts:
         # Later, what looks like bad input may be a database that is away for a moment.
         if code == BAD_INPUT and self._starts == 1:
             raise UserError(why)
-        if time.monotonic() - self._started > STEADY_SECONDS:
+        if self.clock() - self._started > STEADY_SECONDS:
             self._deaths = 0
         if self._deaths == len(self.pauses):
             raise SearchError(f"a worker died {self._deaths + 1} times in a row ({why}); see {log}")
@@ -237,6 +239,11 @@ class Fleet(ABC, Generic[M]):
 
     def _watch(self, member: M) -> None:
         """Look after a worker that runs; called at each poll."""
+
+
+def counted(workers: int) -> str:
+    """A number of workers, for people."""
+    return f"{workers} worker{'s' if workers != 1 else ''}"
 
 
 def make_logs(folder: Path) -> None:

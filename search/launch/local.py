@@ -20,6 +20,7 @@ from tuneoff.search.launch.base import (
     Member,
     Restarts,
     Slot,
+    counted,
     exit_of,
     make_logs,
     start_worker,
@@ -40,7 +41,7 @@ def launch_here(request: LaunchRequest, terminal: Terminal) -> int:
     if wanted == "all" and slots[0].device == "cpu":
         terminal.say("No GPU is visible on this machine: the workers run on its CPU.")
     terminal.begin()
-    terminal.say(f"{request.study}: {len(slots)} workers; logs in {request.logs}")
+    terminal.say(f"{request.study}: {counted(len(slots))}; logs in {request.logs}")
     return terminal.follow(fleet)
 
 

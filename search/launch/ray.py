@@ -15,7 +15,7 @@ from typing import Any
 
 from tuneoff.messages import first_line
 from tuneoff.search.errors import UserError
-from tuneoff.search.launch.base import Exit, Fleet, Member, Restarts, make_logs
+from tuneoff.search.launch.base import Exit, Fleet, Member, Restarts, counted, make_logs
 from tuneoff.search.launch.launcher import (
     CPUS,
     GPUS,
@@ -61,7 +61,9 @@ def launch_on_ray(request: LaunchRequest, terminal: Terminal) -> int:
         if gpus == "all" and not use_gpus:
             terminal.say("No node of the cluster has a GPU: the workers run on CPUs.")
         terminal.begin()
-        terminal.say(f"{request.study}: {len(fleet)} workers with {resources} each; logs in {logs}")
+        terminal.say(
+            f"{request.study}: {counted(len(fleet))} with {resources} each; logs in {logs}"
+        )
         return terminal.follow(fleet)
 
 

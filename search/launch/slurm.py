@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneoff.search.errors import SearchError, UserError
+from tuneoff.search.launch.base import counted
 from tuneoff.search.launch.launcher import CPUS, Launcher, LaunchRequest, Option, Terminal
 from tuneoff.search.launch.local import LocalFleet, slots_here
 
@@ -76,7 +77,7 @@ def launch_on_slurm(request: LaunchRequest, terminal: Terminal) -> int:
     ids = submit(Job(job_command(request)), array, request.storage, folder)
     number = ids[0].partition("_")[0]
     jobs = f"jobs {number}_[0-{len(ids) - 1}]" if len(ids) > 1 else f"job {number}"
-    terminal.say(f"{request.study}: {array.workers} workers in Slurm's {jobs}")
+    terminal.say(f"{request.study}: {counted(array.workers)} in Slurm's {jobs}")
     terminal.say(f"Output: {folder}; logs of the workers: {request.logs}")
     terminal.say(f"Watch:  tuneoff status {request.study} --watch")
     terminal.say(f"End:    tuneoff stop {request.study}")

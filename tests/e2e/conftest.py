@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -335,6 +337,29 @@ def until() -> Callable[..., Any]:
         return found
 
     return wait
+
+
+@pytest.fixture
+def slurm_cluster(tmp_path: Path) -> Iterator[Any]:
+    """One machine as a Slurm cluster, without a job (see slurm_cluster.py)."""
+    spec = importlib.util.spec_from_file_location(
+        "slurm_cluster", Path(__file__).with_name("slurm_cluster.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = module.Cluster(tmp_path / "slurm")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """Where Ray keeps its logs and sockets: their names may not be as long as tmp_path's."""
+    folder = Path(tempfile.mkdtemp(prefix="tuneoff-ray-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def jpeg(shade: int, noise: int) -> bytes:

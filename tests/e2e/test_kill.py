@@ -234,7 +234,7 @@ def test_asked_to_leave(sqlite_url: str, ordeal: Callable[..., Ordeal]) -> None:
         run.some_way_on()
         run.tuneoff("stop", "digits")
         assert run.running.wait() == 0
-        assert "Drained by `tuneoff stop`" in run.running.text
+        assert "Stopped by `tuneoff stop`" in run.running.text
         assert [row for row in run.ledger.attempts() if row.end is None] == []
         run.start()
         run.finish()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,14 +27,6 @@ STUDY = {
 }
 # However pytest ends, the cluster ends with it: its processes are this shell's group.
 GUARD = '"$@" & cat > /dev/null; kill -KILL 0'
-
-
-@pytest.fixture
-def ray_folder() -> Iterator[Path]:
-    """Where Ray keeps its logs and sockets: their names may not be as long as tmp_path's."""
-    folder = Path(tempfile.mkdtemp(prefix="tuneoff-ray-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -224,8 +214,9 @@ def test_a_cluster_of_its_own(
     said = tuneoff(*words, "--cpus", "4096", code=2, RAY_TMPDIR=str(ray_folder))
     assert len(said.err) == 1, said.text
     assert "4096 CPUs" in said.text
-    done = tuneoff(*words, "--workers", "2", RAY_TMPDIR=str(ray_folder), limit=400)
+    done = tuneoff(*words, "--workers", "2", "--gpus", "all", RAY_TMPDIR=str(ray_folder), limit=400)
     assert "workers with 1 CPU each" in done.text
+    assert "No node of the cluster has a GPU: the workers run on CPUs." in done.text
     check(read_ledger(tuneoff.storage))
     until(lambda: not ray_processes(ray_folder), "the end of Ray", 60)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,9 @@ ARMS = {
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Any]:
+def cluster(slurm_cluster: Any) -> Any:
     """A Slurm cluster of our own, without a job."""
-    spec = importlib.util.spec_from_file_location(
-        "slurm_cluster", Path(__file__).with_name("slurm_cluster.py")
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    made = module.Cluster(tmp_path / "slurm")
-    yield made
-    made.close()
+    return slurm_cluster
 
 
 @pytest.fixture

@@ -201,3 +201,26 @@ def test_workers_are_drained_once_when_asked_to_stop(
     assert workers.drained
     assert workers.polled < 20
     assert capsys.readouterr().out.count("Stopping: workers checkpoint and leave") == 1
+
+
+def test_an_outage_of_the_database_keeps_nobody_from_looking_after_the_workers(
+    sqlite_database: Database,
+    make_study: Callable[..., Study],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A launcher waited for the database for up to ten minutes, deaf to Ctrl-C."""
+
+    def read(reader: ProgressReader) -> list[ArmProgress]:
+        raise sa.exc.OperationalError("SELECT", {}, Exception("the server went away"))
+
+    clock = FakeClock()
+    workers = FakeWorkers(polls=90)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProgressReader, "read", read)
+        follow(make_study(sqlite_database), workers, lambda: clock.now > 40, clock, clock.sleep)
+    assert workers.drained
+    assert workers.polled == 42
+    assert [record.message for record in caplog.records] == [
+        f"database {sqlite_database}: the server went away; trying again"
+    ] * 3

@@ -15,8 +15,9 @@ import pytest
 from tuneoff.search.cli import options
 from tuneoff.search.cli.main import COMMANDS, cli, main
 from tuneoff.search.errors import UserError
-from tuneoff.search.launch.launcher import Launcher
+from tuneoff.search.launch.launcher import Launcher, LaunchRequest
 from tuneoff.search.launch.registry import LAUNCHERS
+from tuneoff.search.launch.slurm import job_command
 from tuneoff.search.store.database import Database
 from tuneoff.search.study.study import Study
 
@@ -94,6 +95,35 @@ class TestLaunchers:
             pytest.raises(UserError, match=line),
         ):
             options.check_launcher("here")
+
+    def test_a_job_of_slurm_asks_for_what_the_launcher_takes(self, tmp_path: Path) -> None:
+        request = LaunchRequest(
+            study="digits",
+            work=tmp_path,
+            folder=tmp_path / "digits-1",
+            storage="postgresql://me:open-sesame@db/x",
+            database="postgresql://me:***@db/x",
+            one_machine=False,
+            shared=True,
+            promote=True,
+            workers=8,
+            per_gpu=2,
+            options={"cpus": 3, "gpus_per_node": 4},
+        )
+        words = [*job_command(request), "--job", "7_1"]
+        assert words[0] == "launch"
+        with command("launch").make_context("launch", words[1:]) as context:
+            options.check_launcher("slurm")
+        assert {
+            "name": "digits",
+            "place": "slurm",
+            "work": tmp_path,
+            "promote": True,
+            "per_gpu": 2,
+            "cpus": 3,
+            "gpus_per_node": 4,
+            "job": "7_1",
+        }.items() <= context.params.items()
 
 
 def closed_pipe() -> int:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tuneoff.search.errors import SearchError, UserError
-from tuneoff.search.launch.base import Restarts, Slot
-from tuneoff.search.launch.local import LocalFleet, choose_gpus, share_out, usable_cores
+from tuneoff.search.launch.base import Restarts, Slot, Workers
+from tuneoff.search.launch.launcher import LaunchRequest
+from tuneoff.search.launch.local import (
+    LocalFleet,
+    choose_gpus,
+    launch_here,
+    share_out,
+    usable_cores,
+)
+from tuneoff.testing import FakeClock
 
 
 class TestSlots:
@@ -94,16 +103,67 @@ class TestRestarts:
         restarts.started()
         assert restarts.died("the database is away", tmp_path, 2) == 1.0
 
-    def test_a_steady_worker_is_forgiven(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        restarts = Restarts((1.0, 5.0))
+    def test_a_steady_worker_is_forgiven(self, tmp_path: Path) -> None:
+        clock = FakeClock()
+        restarts = Restarts((1.0, 5.0), clock)
         restarts.started()
         assert restarts.died("signal 9", tmp_path) == 1.0
         restarts.started()
-        now = time.monotonic()
-        monkeypatch.setattr(time, "monotonic", lambda: now + 1000)
+        clock.now += 1000
         assert restarts.died("signal 9", tmp_path) == 1.0
+
+
+@dataclass
+class FakeTerminal:
+    """Keeps what it is told, and follows nobody."""
+
+    gpus: int
+    told: list[str] = field(default_factory=list)
+
+    def count_gpus(self) -> int:
+        return self.gpus
+
+    def begin(self) -> None:
+        self.told.append("begin")
+
+    def say(self, line: str) -> None:
+        self.told.append(line)
+
+    def follow(self, workers: Workers, patient: bool = False) -> int:
+        self.told.append("follow")
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "says_so"), [("all", 0, True), ("all", 1, False), (None, 0, False)]
+)
+def test_it_says_so_when_all_gpus_are_none(
+    wanted: str | None, gpus: int, says_so: bool, tmp_path: Path
+) -> None:
+    """``--gpus all`` took the CPU without a word."""
+    request = LaunchRequest(
+        study="digits",
+        work=tmp_path,
+        folder=tmp_path / "digits-1",
+        storage="sqlite:///secret",
+        database="sqlite:///x.db",
+        one_machine=True,
+        shared=True,
+        promote=False,
+        workers=1,
+        per_gpu=1,
+        options={"gpus": wanted},
+    )
+    terminal = FakeTerminal(gpus)
+    assert launch_here(request, terminal) == 0
+    line = "No GPU is visible on this machine: the workers run on its CPU."
+    assert terminal.told == [
+        *([line] if says_so else []),
+        "begin",
+        f"digits: 1 worker; logs in {tmp_path}/digits-1/logs",
+        "follow",
+    ]
+    assert "secret" not in repr(request)
 
 
 @pytest.fixture
