@@ -30,8 +30,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import create_trial
 
 from tuneoff.search.spec.file import StudySpec
-from tuneoff.search.store.attempts import Worker, attempts_table
+from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.database import open_database
+from tuneoff.search.store.tables import attempts_table
 from tuneoff.search.study.opening import create_study, open_study
 from tuneoff.search.study.study import Study
 from tuneoff.search.work.worker import work
@@ -417,7 +418,8 @@ class Server:
             query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
             while not over.wait(0.5):
                 with self._engine.connect() as connection:
-                    most[0] = max(most[0], connection.exec_driver_sql(query).scalar() - 1)
+                    clients: int = connection.exec_driver_sql(query).scalar_one()
+                most[0] = max(most[0], clients - 1)
 
         thread = threading.Thread(target=look)
         thread.start()

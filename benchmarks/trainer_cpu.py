@@ -17,10 +17,10 @@ import torch
 import trainer_latency
 from trainer_data import SIDE, Pictures, repeated, write_folder, write_zip
 from trainer_table import Rates, Row, compare, take_turns, times
-from trainer_usual import Usual, loaders, pack
+from trainer_usual import Loaders, Usual, loaders, pack
 
 from tuneoff.trainer import seeding
-from tuneoff.trainer.contract import RunSeed
+from tuneoff.trainer.contract import RunSeed, Split
 from tuneoff.trainer.data import batches, splits
 from tuneoff.trainer.data.load import load
 from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
@@ -62,7 +62,7 @@ class Bench:
     folder: Path
     source: DataSource
     classes: int
-    sizes: Mapping[str, int]
+    sizes: Mapping[Split, int]
     size: Size
 
     @classmethod
@@ -71,7 +71,7 @@ class Bench:
         task = TorchTrainer("cpu", cache=folder / "cache", threads=1).check(Recipe(data=source))
         return cls(folder, source, len(task.classes), task.sizes, size)
 
-    def loaders(self, size: int | None, batch_size: int, workers: int = 0) -> tuple:
+    def loaders(self, size: int | None, batch_size: int, workers: int = 0) -> Loaders:
         """The usual trainer's loaders of training and of validation images, see ``loaders``."""
         root = Path(self.source.path or "") / "train"
         return loaders(root, size, batch_size, self.sizes["validation"], workers)

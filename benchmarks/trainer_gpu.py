@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def gpu_rows(plan: Plan, images: Pictures, folder: Path) -> Iterator[Row]:
     peak = matrix_peak(plan.device, plan.matrix)
     yield Row(f"GPU: product of bf16 matrices of {plan.matrix}", f"{peak / 1e12:,.1f} TFLOP/s")
     for setup in plan.setups:
-        yield from guarded(setup.what, lambda s=setup: setup_rows(plan, s, source, folder, peak))
+        yield from guarded(setup.what, partial(setup_rows, plan, setup, source, folder, peak))
     small = write_folder(folder / "gpu-small", images)
     yield from guarded(
         f"GPU: {trainer_latency.WAIT}",
@@ -281,7 +282,7 @@ def usual_rate(plan: Plan, setup: Setup, source: DataSource, folder: Path, class
 def stock_rate(plan: Plan, setup: Setup, classes: int) -> float:
     """Images a second of a plain PyTorch loop on one batch: no input, bf16, channels_last."""
     model = factory.build(Recipe(model=setup.model), classes, seed=0).to(plan.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images = torch.randn(setup.batch_size, 3, setup.size, setup.size, device=plan.device)
     images = images.to(memory_format=torch.channels_last)
@@ -318,7 +319,8 @@ def flops_per_image(setup: Setup, classes: int) -> float:
         images = torch.empty(2, 3, setup.size, setup.size)
     with FlopCounterMode(display=False) as counter:
         model(images).sum().backward()
-    return counter.get_total_flops() / 2
+    flops: int = counter.get_total_flops()
+    return flops / 2
 
 
 def together_rows(plan: Plan, source: DataSource, folder: Path) -> Iterator[Row]:
@@ -361,7 +363,10 @@ def together(plan: Plan, k: int, mps: bool, source: DataSource, folder: Path) ->
         for process in processes:
             process.start()
         try:
-            found = [results.get(timeout=PATIENCE) for _ in processes]
+            # Of each process: its problem, or "" and when its steps began and ended.
+            found: list[tuple[str, float, float]] = [
+                results.get(timeout=PATIENCE) for _ in processes
+            ]
         except queue.Empty as error:
             raise RuntimeError(
                 f"one of {k} processes gave no answer in {PATIENCE:.0f} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +18,13 @@ from torchvision.datasets import ImageFolder
 from tuneoff.trainer.models import factory
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
+Loaders = tuple[DataLoader[Any], DataLoader[Any]]  # of training and of validation images
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def loaders(
     root: Path, size: int | None, batch_size: int, validation: int, workers: int, pin: bool = False
-) -> tuple[DataLoader, DataLoader]:
+) -> Loaders:
     """Loaders of training and of validation images.
 
     Args:
@@ -61,8 +63,8 @@ class Usual:
         *,
         model: str,
         classes: int,
-        train: DataLoader,
-        validation: DataLoader,
+        train: DataLoader[Any],
+        validation: DataLoader[Any],
         checkpoint: Path,
         device: str = "cpu",
     ) -> None:

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from tuneoff.search.policies.base import Decision, NewTrial, Policy
-from tuneoff.search.store.attempts import Attempt
+from tuneoff.search.store.attempts import Attempt, End
 from tuneoff.search.study.state import SearchState, last_epoch
 
 Curve = Callable[[Mapping[str, Any]], Sequence[float]]
@@ -163,7 +163,7 @@ def simulate(
         final = float(curves[row.trial][horizon - 1])
         steps.append(Step(len(steps) + 1, row.trial, epoch, error, final))
         on_epochs(len(steps))
-        end = None
+        end: End | None = None
         if epoch == horizon:
             storage.set_trial_state_values(row.trial, TrialState.COMPLETE, [error])
             end = "finished"

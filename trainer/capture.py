@@ -42,7 +42,7 @@ class Recorder(Protocol):
 
 def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
     """Captures ``work`` as a CUDA graph, after a few runs on a separate stream."""
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(_WARM_UP):

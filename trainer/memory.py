@@ -88,7 +88,7 @@ def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprin
         _compute_in_bf16(model)
     with held:
         loss = nn.functional.cross_entropy(model(images).float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     return Footprint(_fullest(held.moments))
 
 
@@ -121,7 +121,7 @@ def available_bytes(root: Path = Path("/")) -> int:
     return min([_machine_bytes(root), *_cgroup_bytes(root)])
 
 
-class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Held(TorchDispatchMode):
     """Follows the storages of all tensors that operators make, until they are freed.
 
     Attributes:

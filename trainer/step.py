@@ -196,7 +196,7 @@ class Stepper:
                 # Gradients are averaged over the ranks. Multiplied by their number, that is the sum
                 # over the ranks, and each rank adds its images' part of the batch's mean loss.
                 weight = (end - start) * self._ranks.world / whole
-                (loss * weight).backward()  # type: ignore[no-untyped-call]
+                (loss * weight).backward()
         if self._recipe.clip:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
         return summed

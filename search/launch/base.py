@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Generic, Protocol, TypeVar
+from typing import IO, Generic, Protocol, Self, TypeVar
 
 from tuneoff.search.errors import SearchError, UserError
 
@@ -30,7 +30,7 @@ BAD_INPUT = 2
 class Workers(Protocol):
     """The workers of one study, wherever they run. Entering starts them, leaving ends them."""
 
-    def __enter__(self) -> Workers: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
@@ -156,7 +156,7 @@ class Fleet(ABC, Generic[M]):
         """How many workers there are to be."""
         return len(self._members)
 
-    def __enter__(self) -> Fleet[M]:
+    def __enter__(self) -> Self:
         try:
             for member in self._members:
                 self._begin(member)

@@ -156,25 +156,27 @@ class Watching(RandomSampler):
 
 def test_a_sampler_is_shown_what_its_trial_has_asked_for_before() -> None:
     """In that order, enqueued parameters included: ``CurveGPSampler`` counts them."""
-    study = mirror(Watching())
+    sampler = Watching()
+    study = mirror(sampler)
     study.enqueue_trial({"y": 0.5})
     for _ in range(2):
         trial = study.ask()
         for name in ("z", "y", "x"):
             trial.suggest_float(name, 0.0, 1.0)
-    assert study.sampler.before == [[], ["z", "y"], [], ["z"], ["z", "y"]]
+    assert sampler.before == [[], ["z", "y"], [], ["z"], ["z", "y"]]
 
 
 def test_hyperbands_filter_is_the_studys_own_method() -> None:
     """So that of the class still has all trials, without a private name."""
+    sampler = Watching()
     study = optuna.create_study(
-        sampler=Watching(),
+        sampler=sampler,
         pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=27, reduction_factor=3),
     )
     study.add_trials([*trials(12, TrialState.COMPLETE), *trials(1, TrialState.RUNNING, seed=1)])
     study.pruner.prune(study, study.trials[-1])  # only now does it make its brackets
     study.ask({"x": SPACE["x"]})
-    assert study.sampler.shown[0][0] < study.sampler.shown[0][1] == 14
+    assert sampler.shown[0][0] < sampler.shown[0][1] == 14
 
 
 def test_random_search_looks_at_nothing() -> None:

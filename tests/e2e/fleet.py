@@ -154,7 +154,7 @@ class Mishaps:
             self.diary.note("trained", trial=_key(folder), epoch=epoch)  # it is paid for
             raise Diverged(epoch)
         if do == "disk full":
-            Path.replace = _fail_once(Path.replace)  # type: ignore[method-assign]
+            Path.replace = _fail_once(Path.replace)  # type: ignore[assignment, method-assign]
             return
         for name in do.split():  # signals, in this order
             os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
@@ -170,7 +170,7 @@ def _fail_once(replace: Callable[..., Path]) -> Callable[..., Path]:
     """As if the disk were full at the end of the next file that is written aside."""
 
     def full(path: Path, target: Path) -> Path:
-        Path.replace = replace  # type: ignore[method-assign]
+        Path.replace = replace  # type: ignore[assignment, method-assign]
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     return full
@@ -252,7 +252,8 @@ def _wrap_search(point: Callable[..., None]) -> Callable[[Database], None]:
 
         setattr(owner, name, wrapped)
 
-    inner_claim = workers.claim
+    module: Any = workers
+    inner_claim = module.claim
 
     def claim(*args: Any, **kwargs: Any) -> Any:
         claiming[0] = True
@@ -263,7 +264,7 @@ def _wrap_search(point: Callable[..., None]) -> Callable[[Database], None]:
             point("after resuming claim" if answer.before is not None else "after claim")
         return answer
 
-    workers.claim = claim  # type: ignore[assignment]
+    module.claim = claim
     for name in ("_report", "_record", "tell"):
         wrap(trials, name)
     for name in ("insert", "resumed_from", "progress", "touch", "diverged", "close"):
@@ -362,8 +363,8 @@ def _rehearse() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/tuneoff.db"
-        paths = {"work": folder, "diary": f"{folder}/diary", "log": f"{folder}/log"}
-        order = Order(url, "rehearsal", spec=values, **paths)
+        diary, log = f"{folder}/diary", f"{folder}/log"
+        order = Order(url, "rehearsal", work=folder, diary=diary, log=log, spec=values)
         study = _study(order)
         trainer = Scripted(order, Diary(Path(order.diary)), lambda *_: None)
         workers.work(study, study.arms, trainer, Worker.here("cpu"), lambda: False)

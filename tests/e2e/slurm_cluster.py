@@ -104,7 +104,8 @@ def wait(process: subprocess.Popen[bytes], state: Path) -> int:
         with contextlib.suppress(psutil.Error):
             children = psutil.Process(process.pid).children(recursive=True)
         if state.read_text() == "REQUEUED":
-            for one in (*children, process):
+            doomed: list[psutil.Process | subprocess.Popen[bytes]] = [*children, process]
+            for one in doomed:
                 with contextlib.suppress(psutil.Error):
                     one.kill()
         time.sleep(0.05)

@@ -756,22 +756,22 @@ class TestProcesses:
         said = (ROOT / "deploy" / "backup.sh").read_text()
         found = re.search(r"docker compose exec backup (pg_restore .*?\.dump)\n", said, re.DOTALL)
         assert found is not None
-        *restore, path = shlex.split(found[1].replace("\\\n#", ""))
-        assert path == "/backups/tuneoff-2026-11-23.dump"
+        *restore, dumped = shlex.split(found[1].replace("\\\n#", ""))
+        assert dumped == "/backups/tuneoff-2026-11-23.dump"
         engine = sa.create_engine(trained.url("tuneoff"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(sa.text("CREATE DATABASE restored"))
         engine.dispose()
         changes = {"PGSERVICEFILE": str(trained.service_file("restored"))}
-        path = f"/backups/{dump.name}"
-        assert trained.run("backup", [*restore, path], changes=changes) == 0, trained.said()
+        dumped = f"/backups/{dump.name}"
+        assert trained.run("backup", [*restore, dumped], changes=changes) == 0, trained.said()
         here, there = (read_ledger(trained.url(name)) for name in ("tuneoff", "restored"))
         assert there.attempts() == here.attempts() != []
         assert there.trials() == here.trials()
         assert trained.run("create", ["status", "small"], changes=changes) == 0, trained.said()
 
         text = trained.folder / "dump.log"
-        assert trained.run("backup", ["pg_restore", "--file", str(text), path]) == 0
+        assert trained.run("backup", ["pg_restore", "--file", str(text), dumped]) == 0
         assert "small/hand/0" in text.read_text()
         check_secrecy(trained, "sh")
 

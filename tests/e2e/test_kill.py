@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -125,7 +125,7 @@ def ordeal(
     read_ledger: Callable[..., Any],
     until: Callable[..., Any],
     digits: Callable[..., list[str]],
-) -> Iterator[Callable[..., Ordeal]]:
+) -> Callable[..., Ordeal]:
     """Makes an Ordeal: (storage URL, seed, epochs of each budget) -> Ordeal."""
 
     def make(url: str, seed: int, budget: int = 12) -> Ordeal:

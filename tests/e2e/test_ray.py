@@ -122,7 +122,7 @@ def check(ledger: Any) -> None:
         assert [row.from_epoch for row in mine] == [0, *reached[:-1]]
         assert reached[-1] == trial["epochs"]
     assert ledger.spent() == sum(trial["epochs"] for trial in trials)
-    budgets = defaultdict(int)
+    budgets: defaultdict[str, int] = defaultdict(int)
     for row in ledger.attempts():
         budgets[row.search] += row.epochs
     assert all(spent <= 12 for spent in budgets.values())
@@ -240,7 +240,8 @@ def test_bad_input(
         said = tuneoff("launch", "digits", "--on", "ray", *words, code=2,
                        RAY_TMPDIR=str(ray_folder), limit=400)  # fmt: skip
         assert len(said.err) == 1, said.text
-        return said.err[0]
+        line: str = said.err[0]
+        return line
 
     assert "images are not those" in refused("--address", "local", "--workers", "2")
     assert "--address auto: no Ray cluster" in refused("--address", "auto")

@@ -164,7 +164,8 @@ def test_bad_input(
         said = on("launch", "digits", "--on", "slurm", *words, code=2, **environment)
         assert len(said.err) == 1, said.text
         assert said.out == []
-        return said.err[0]
+        line: str = said.err[0]
+        return line
 
     line = refused("--partition", "lunch")
     assert "sbatch refuses the job: invalid partition specified: lunch" in line

@@ -18,6 +18,7 @@ from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store import attempts, schema
 from tuneoff.search.store.attempts import Attempt, Worker
 from tuneoff.search.store.database import Database, open_database
+from tuneoff.search.store.tables import attempts_table
 from tuneoff.search.study.opening import create_study
 from tuneoff.search.study.study import Search, Study
 from tuneoff.testing import CurveTrainer
@@ -51,7 +52,7 @@ def age() -> Callable[[Database, Attempt, float], None]:
     """Lets an attempt's last sign of progress lie so many seconds further back."""
 
     def age(database: Database, attempt: Attempt, seconds: float) -> None:
-        table = attempts.attempts_table
+        table = attempts_table
         change = table.update().where(table.c.token == attempt.token)
         with database.engine.begin() as connection:
             connection.execute(change.values(progressed=table.c.progressed - seconds))

@@ -28,7 +28,7 @@ def predicted(recipe: Recipe) -> Footprint:
 def measured(recipe: Recipe, batch_size: int) -> int:
     """Bytes allocated at the fullest moment of a real training step that is not the first."""
     model = factory.build(recipe, CLASSES, seed=0).train()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     stepper = Stepper(model, optim.sgd(model, recipe, HyperParams()), recipe, 1, ALONE)
     images = torch.randn(batch_size, 3, SIDE, SIDE).to(memory_format=torch.channels_last)
     labels = torch.arange(batch_size) % CLASSES

@@ -113,7 +113,7 @@ def test_three_steps_by_hand(nesterov: bool, momentum: float) -> None:
             for w, g, v in zip(hand.parameters(), gradients, velocities, strict=True):
                 g = g + 0.1 * w
                 v.mul_(momentum).add_(g)
-                w -= 0.05 * (g + momentum * v if nesterov else v)
+                w.sub_(0.05 * (g + momentum * v if nesterov else v))
     for a, b in zip(model.parameters(), hand.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
 
@@ -121,15 +121,16 @@ def test_three_steps_by_hand(nesterov: bool, momentum: float) -> None:
 def test_a_layer_that_thaws_joins_the_others() -> None:
     model = net()
     optimizer = optim.sgd(model, Recipe(), HyperParams(lr=0.1))
-    model.layer1.requires_grad_(False)
+    model.get_submodule("layer1").requires_grad_(False)
     loss_of(model).backward()
     optimizer.step()
-    model.layer1.requires_grad_(True)
-    before = model.layer1[0].weight.detach().clone()
+    model.get_submodule("layer1").requires_grad_(True)
+    weight = model.get_parameter("layer1.0.weight")
+    before = weight.detach().clone()
     optimizer.zero_grad()
     loss_of(model).backward()
-    gradient = model.layer1[0].weight.grad
+    gradient = weight.grad
     assert gradient is not None
     wanted = before - 0.1 * (gradient + 1e-4 * before)
     optimizer.step()
-    assert torch.allclose(model.layer1[0].weight, wanted, atol=1e-7)
+    assert torch.allclose(weight, wanted, atol=1e-7)

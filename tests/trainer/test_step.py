@@ -45,7 +45,7 @@ def linear() -> nn.Module:
 
 
 def proxy() -> nn.Module:
-    return build("proxy").to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return build("proxy").to(memory_format=torch.channels_last)
 
 
 def build(name: str) -> nn.Module:
@@ -140,7 +140,7 @@ def test_the_average_is_that_of_all_steps() -> None:
     assert not torch.allclose(made.model.state_dict()[weight], by_hand[weight], atol=1e-6)
 
 
-class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Operators(TorchDispatchMode):
     """Counts operators that get as far as a device, each of which is a kernel on a GPU or more."""
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ def test_the_average_goes_on_after_other_weights_were_loaded() -> None:
 
 @pytest.mark.parametrize("model", ["proxy", "proxy-dense", "resnet18", "densenet121"])
 def test_frozen_layers_keep_weights_and_statistics_until_they_thaw(model: str) -> None:
-    net = factory.build(Recipe(model=model), 4, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = factory.build(Recipe(model=model), 4, seed=0).to(memory_format=torch.channels_last)
     made = stepper(replace(RECIPE, model=model), net)
     side = 32 if model == "densenet121" else 8
     images = torch.randn(6, 3, side, side, generator=torch.Generator().manual_seed(0))

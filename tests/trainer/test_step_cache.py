@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -38,6 +39,12 @@ class Again:
 
 def never() -> bool:
     return False
+
+
+def nth_call(number: int) -> Callable[[], bool]:
+    """A tick that asks the trainer to stop at this call, counted from 1."""
+    calls = itertools.count(1)
+    return lambda: next(calls) == number
 
 
 def run(
@@ -188,10 +195,9 @@ def test_a_replayed_run_resumes_bit_for_bit(
     recipe = replace(RECIPE, ema=0.9)
     whole = run(caching, tmp_path / "whole", recipe, params)
     for stop in (5, 12, 17):
-        calls = iter(range(1, 100))
         folder = tmp_path / str(stop)
         with pytest.raises(Interrupted):
-            run(caching, folder, recipe, params, lambda calls=calls, stop=stop: next(calls) == stop)
+            run(caching, folder, recipe, params, nth_call(stop))
         rest = run(caching, folder, recipe, params)
         assert [r.train_loss for r in rest] == [r.train_loss for r in whole]
         a, b = weights(tmp_path / "whole"), weights(folder)

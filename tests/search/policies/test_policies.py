@@ -15,6 +15,7 @@ from scipy.stats import qmc
 
 from tuneoff.search.policies.base import Decision, History, NewTrial
 from tuneoff.search.policies.build import build_policy, queue_policy
+from tuneoff.search.policies.curve_gp import CurveGP
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.registry import SAMPLERS
 from tuneoff.search.spec.space import SearchSpace
@@ -192,6 +193,8 @@ def test_curve_gp_starts_from_the_hand_tuned_or_has_its_prior_there(spec_values:
     start, prior = (
         build_policy(spec, SearchSpace.of(spec), arm, 1) for arm in arms if arm != "hand"
     )
+    assert isinstance(start, CurveGP)
+    assert isinstance(prior, CurveGP)
     assert params_of(run(start, 2)) == tuned
     assert start.optimum_prior == prior.start == ()
     assert list(prior.optimum_prior) == tuned

@@ -524,7 +524,8 @@ class TestStages:
         work(study, study.arms, make_trainer(), me, lambda: next(answers, True))
         (prediction,), html, _ = report(study, tmp_path)
         assert (prediction.trials, prediction.recommended, prediction.possible) == (1, False, 0)
-        assert prediction.forecasts == prediction.coverage == ()
+        assert prediction.forecasts == ()
+        assert prediction.coverage == ()
         assert "with the lowest predicted error" in html
         assert 'id="figure-maps-0-0"' in html
         assert 'id="figure-forecasts' not in html

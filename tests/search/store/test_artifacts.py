@@ -53,10 +53,13 @@ def folder(folder_url: str) -> Place:
             key for key in keys() if not (path / key).is_dir() or not any((path / key).iterdir())
         ]
 
-    return Place(
-        open_artifacts(folder_url, Patience(30)), found, lambda: path.rename(away) and None,
-        lambda: away.rename(path) and None,
-    )  # fmt: skip
+    def go_away() -> None:
+        path.rename(away)
+
+    def come_back() -> None:
+        away.rename(path)
+
+    return Place(open_artifacts(folder_url, Patience(30)), found, go_away, come_back)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -107,14 +108,15 @@ def test_a_lost_lease_can_write_nothing(database: Any, search: str, me: Worker) 
     attempts.close(database, mine, "lost", "no sign of life")
     theirs = attempts.insert(database, me, search, 0, 1, 1, 9)
     before = attempts.read(database, [search])
-    for write in (
+    writes: list[Callable[[], object]] = [
         lambda: attempts.progress(database, mine, 5, 5.0),
         lambda: attempts.touch(database, mine),
         lambda: attempts.diverged(database, mine, 5),
         lambda: attempts.resumed_from(database, mine, 3, None),
         lambda: attempts.resumed_from(database, mine, 3, theirs),
         lambda: attempts.close(database, mine, "finished"),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(LeaseLost, match="attempt 0 was taken over"):
             write()
     after = attempts.read(database, [search])

@@ -99,4 +99,4 @@ def test_a_value_of_another_type_is_neither_read_nor_written(
 def test_an_attribute_is_no_key() -> None:
     """``DIVERGED in trial.user_attrs`` would be False for ever."""
     with pytest.raises(TypeError, match="unhashable"):
-        assert DIVERGED in a_trial().user_attrs
+        assert DIVERGED in a_trial().user_attrs  # type: ignore[comparison-overlap]

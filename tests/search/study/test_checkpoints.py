@@ -63,6 +63,16 @@ def at(point: str, do: Callable[[Path, int], None]) -> Callable[[str, Path, int]
     return lambda name, folder, epoch: do(folder, epoch) if name == point else None
 
 
+def in_batch(number: int, do: Callable[[], object]) -> Callable[[Path, int], None]:
+    """Does something in a run's batch of this number."""
+
+    def act(folder: Path, batch: int) -> None:
+        if batch == number:
+            do()
+
+    return act
+
+
 @pytest.fixture
 def machines(
     sqlite_database: Any, make_study: Any, make_trainer: Any, tmp_path: Path, store_url: str
@@ -171,7 +181,7 @@ def test_who_is_asked_to_leave_hands_over_what_it_has(
     a, b, c = machines(3)
     for machine, last in ((a, 3), (b, 5)):
         asked = threading.Event()
-        machine.trainer.at = at("batch", lambda _, n, e=asked, m=last: e.set() if n == m else None)
+        machine.trainer.at = at("batch", in_batch(last, asked.set))
         outcome = run_trial(machine.study, machine.claim(me), machine.trainer, asked.is_set)
         assert isinstance(outcome, Interruption)
         assert outcome.fatal is None

@@ -14,10 +14,9 @@ import sqlalchemy as sa
 from tuneoff.search.errors import StudyError
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.reading import StudyFile, preflight
-from tuneoff.search.study import opening
+from tuneoff.search.store.tables import studies_table
 from tuneoff.search.study.opening import create_study, open_study
 from tuneoff.search.study.table import names as study_names
-from tuneoff.search.study.table import studies_table
 from tuneoff.trainer.contract import RunSeed, Task
 from tuneoff.trainer.recipe import Recipe
 
@@ -110,7 +109,7 @@ def test_a_creation_that_was_cut_off_is_finished_by_the_next(
         return create(**arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(opening.optuna, "create_study", die)
+        patch.setattr(optuna, "create_study", die)
         with pytest.raises(KeyboardInterrupt):
             create_study(database, spec, template.task, template.work)
     with pytest.raises(StudyError, match="there is no study"):

@@ -36,7 +36,8 @@ def add(study: Any, search: Any, lr: float, value: float | None, epochs: int = 3
         study.database.optuna.set_trial_intermediate_value(stored._trial_id, epoch, value or 0.1)
     state = TrialState.PRUNED if value is None else TrialState.COMPLETE
     study.database.optuna.set_trial_state_values(stored._trial_id, state, [value or 0.1])
-    return study.trials(search)[stored.number]
+    added: FrozenTrial = study.trials(search)[stored.number]
+    return added
 
 
 @pytest.fixture

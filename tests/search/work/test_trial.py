@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tuneoff.search.study.state import new_trial, read_state
 from tuneoff.search.study.study import FULL_RUN
 from tuneoff.search.work.claim import Claim, claim
 from tuneoff.search.work.trial import Completed, Failure, Interruption, Stopped, run_trial
+from tuneoff.trainer.contract import EpochRecord
 from tuneoff.trainer.errors import ModelError
 from tuneoff.trainer.recipe import Recipe
 
@@ -157,6 +159,11 @@ def test_a_trial_says_that_it_went_on_in_smaller_parts(
     assert ACCUMULATION.of(second) == 4
 
 
+def no_records() -> Generator[EpochRecord, None, None]:
+    """What a trainer yields that ends before its first epoch."""
+    yield from ()
+
+
 def test_every_way_to_end(
     sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -181,7 +188,7 @@ def test_every_way_to_end(
     assert (row().end, row().reason) == ("released", "no such weights")
 
     short = make_trainer()
-    short.train = lambda *_: (record for record in ())
+    short.train = lambda *_: no_records()
     outcome = run_trial(study, claimed(study, search, me), short, never)
     assert outcome == Failure("RuntimeError: the trainer ended before epoch 3 of its recipe")
     assert row().end == "failed"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from tuneoff.search.work.watchdog import LOOKS, Watchdog
 
@@ -33,7 +33,7 @@ def test_it_acts_once_on_silence() -> None:
 def test_it_rests_while_items_are_used_and_watches_while_they_are_made() -> None:
     acted = threading.Event()
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int, None, None]:
         yield 1
         assert acted.wait(LONG)
         yield 2
@@ -68,8 +68,8 @@ with Watchdog({LOOKS * SHORT}, acted.set) as dog:
     print("acted" if acted.is_set() else "did nothing", flush=True)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         assert process.stdout.readline() == "stop me\n"
         os.kill(process.pid, signal.SIGSTOP)
         time.sleep(1.5 * LOOKS * SHORT)

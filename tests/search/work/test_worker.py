@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -163,7 +164,7 @@ def test_a_stopped_worker_leaves_what_the_next_one_goes_on_with(
     trainer = make_trainer()
     for ticks in (3, 1, 2, 4):
         heard = iter([False] * ticks)
-        stopping = []
+        stopping: list[bool] = []
 
         def stop(heard: Any = heard, stopping: Any = stopping) -> bool:
             if next(heard, None) is not False:
@@ -199,7 +200,10 @@ def test_failures_are_tried_again_and_then_told_with_their_reason(
         workers={"max_attempts": 3},
     )
     search = study.arms[0]
-    left = {"00000": [ValueError("odd")] * 2, "00001": [KeyError("worse\nmore")] * 9}
+    left: dict[str, list[Exception]] = {
+        "00000": [ValueError("odd")] * 2,
+        "00001": [KeyError("worse\nmore")] * 9,
+    }
 
     def fails(folder: Path, epoch: int) -> None:
         if epoch == 2 and left[folder.name]:
@@ -308,7 +312,7 @@ def test_a_worker_that_waits_asks_again_only_when_something_may_have_changed(
             attempts.close(sqlite_database, owned[0].attempt, "released")
 
     monkeypatch.setattr(module, "claim", counted)
-    monkeypatch.setattr(module.time, "sleep", pause)
+    monkeypatch.setattr(time, "sleep", pause)
     trainer = make_trainer()
     summary = work(study, study.arms, trainer, me, lambda: polls > 8 or bool(trainer.trained()))
     assert sorted(set(asked)) == [0, 5]  # at first, and when somebody's attempt had ended
@@ -520,7 +524,7 @@ def first_arm(study: Any) -> Any:
 
 CURVE_GP = {"arms": {"model": {"sampler": "curve-gp", "startup": 2, "min_epochs": 1}}}
 
-SCENARIOS = {
+SCENARIOS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
     "complete": (complete, {"trial": {"epochs": 3}, "budget": {"epochs": 3}}),
     "paused": (paused, {"trial": {"epochs": 2}, "budget": {"epochs": 4}}),
     "pruned": (pruned, {"trial": {"epochs": 2}, "budget": {"epochs": 4}}),
@@ -555,8 +559,9 @@ def life(
     installed: dict[int, Reaper] = {}
 
     def run(database: Any, scenario: str, deaths: tuple[int, ...]) -> tuple[Any, int, list[str]]:
-        grim = installed.setdefault(id(database), None) or reaper(database)  # type: ignore[arg-type]
-        installed[id(database)] = grim
+        if id(database) not in installed:
+            installed[id(database)] = reaper(database)
+        grim = installed[id(database)]
         grim.arm(0)
         choose, changes = SCENARIOS[scenario]
         study = make_study(database, **changes)

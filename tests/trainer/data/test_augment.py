@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tuneoff.trainer.contract import RunSeed
@@ -17,7 +20,7 @@ from tuneoff.trainer.data.batches import Epoch, Resident, normalise, training_ba
 from tuneoff.trainer.recipe import Recipe
 
 CLASSES = 7
-MIXES = [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}]
+MIXES: list[dict[str, Any]] = [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}]
 
 
 def pixels(count: int, height: int, width: int, seed: int = 0) -> Tensor:
@@ -33,7 +36,7 @@ def batch(count: int, side: int = 8) -> tuple[Tensor, Tensor]:
     return images.contiguous(memory_format=torch.channels_last), torch.arange(count) % CLASSES
 
 
-def crop_by_hand(image: np.ndarray, top: int, left: int, padding: int) -> np.ndarray:
+def crop_by_hand(image: NDArray[Any], top: int, left: int, padding: int) -> NDArray[Any]:
     height, width, _ = image.shape
     extended = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode="reflect")
     return extended[top : top + height, left : left + width]
@@ -64,7 +67,8 @@ def test_offsets_are_uniform() -> None:
         counts = np.bincount(column, minlength=9)
         assert len(counts) == 9
         assert scipy.stats.chisquare(counts).pvalue > 1e-4
-    assert abs(np.corrcoef(offsets.T)[0, 1]) < 0.03
+    across, down = offsets.T
+    assert abs(np.corrcoef(across, down)[0, 1]) < 0.03
 
 
 def test_offsets_are_a_function_of_seed_and_epoch() -> None:
@@ -86,7 +90,8 @@ def test_batches_of_crops_keep_image_crop_flip_and_label_together() -> None:
         assert shown.is_contiguous(memory_format=torch.channels_last)
         for image, label in zip(shown, labels.tolist(), strict=True):
             place = order.tolist().index(label)
-            expected = crop_by_hand(images[label].numpy(), *crops[place], 3)
+            top, left = crops[place]
+            expected = crop_by_hand(images[label].numpy(), top, left, 3)
             expected = expected[:, ::-1] if flips[place] else expected
             stored = torch.from_numpy(expected.copy())[None]
             assert torch.equal(image, normalise(stored, None)[0])
@@ -181,7 +186,7 @@ def test_both_come_with_equal_chances() -> None:
 
 
 @pytest.mark.parametrize("options", MIXES)
-def test_a_mixture_is_a_function_of_seed_epoch_and_batch(options: dict[str, float]) -> None:
+def test_a_mixture_is_a_function_of_seed_epoch_and_batch(options: dict[str, Any]) -> None:
     images, labels = batch(16, 16)
     recipe = Recipe(**options)
 

@@ -83,7 +83,7 @@ def observations(seed: int, count: int = 12, full: bool = False) -> Observations
 def conditioned(data: Observations, h: Hyperparameters) -> CurveModel:
     """The model with known hyperparameters, of errors that are standardised already."""
     k = Kernel(data).evaluate(h) + JITTERS[0] * np.eye(len(data.y))
-    inverse = np.linalg.inv(k)
+    inverse = np.linalg.inv(k).astype(np.float64)
     return CurveModel(data, h, 0.0, 1.0, inverse, inverse @ data.y)
 
 

@@ -19,7 +19,12 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
@@ -43,7 +48,7 @@ from tuneoff.trainer.recipe import HyperParams, Recipe
 HORIZON = 27
 LR = FloatDistribution(1e-4, 1.0, log=True)
 MOMENTUM = FloatDistribution(0.5, 0.99)
-SPACES = {
+SPACES: Mapping[str, Mapping[str, BaseDistribution]] = {
     "ranges": {"lr": LR, "momentum": MOMENTUM},
     "three ranges": {
         "lr": LR,
@@ -73,12 +78,13 @@ RANGES = space_of("ranges")
 
 def final(params: Mapping[str, Any]) -> float:
     """The error after a full run: 0 at the optimum, about 0.3 for a typical configuration."""
-    error = 0.1 * math.log10(params.get("lr", 0.02) / 0.02) ** 2
+    error: float = 0.1 * math.log10(params.get("lr", 0.02) / 0.02) ** 2
     error += 0.05 * math.log10(params.get("weight_decay", 1e-4) / 1e-4) ** 2
     error += 3.0 * (params.get("momentum", 0.8) - 0.8) ** 2
     error += {"plateau": 0.1, "cosine": 0.0, "step": 0.2}[params.get("schedule", "cosine")]
     error += 0.05 * abs(math.log2(params.get("batch_size", 64) / 64))
-    return error + 0.05 * params.get("warmup_epochs", 0.0) + 0.1 * (params.get("patience", 1) - 1)
+    error += 0.05 * params.get("warmup_epochs", 0.0) + 0.1 * (params.get("patience", 1) - 1)
+    return error
 
 
 def falling(horizon: int) -> Curve:

@@ -527,10 +527,11 @@ class TestRefusals:
         study = optuna.create_study(directions=["minimize"] * 2, sampler=CurveGPSampler())
         with pytest.raises(ValueError, match=r"multi-objective.*CurveGPSampler cannot be used"):
             study.ask(SPACE)
-        for ask in (
+        asked: list[Callable[[], Any]] = [
             lambda: study.sampler.sample_relative(study, study.trials[0], SPACE),
             lambda: study.sampler.sample_independent(study, study.trials[0], "x", SPACE["x"]),
-        ):
+        ]
+        for ask in asked:
             with pytest.raises(ValueError, match="multi-objective"):
                 ask()
 
