@@ -124,9 +124,8 @@ class DataSource:
     """
 
     name: str = _field("digits", _FIT | _RESULT)
-    path: str | None = _field(
-        None, _FIT
-    )  # to a checkpoint it is the digest of the images that counts
+    # Not RESULT, because a checkpoint has the digest of the images, which may have been moved.
+    path: str | None = _field(None, _FIT)
     image_size: int | None = _field(None, _FIT | _RESULT)
     validation: float = _field(0.1, _FIT | _RESULT)
     split_seed: int = _field(0, _FIT | _RESULT)
