@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,23 @@ def test_the_next_one_tries_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no"):
         made_once(lambda: None, fail, tmp_path / "x.lock")
     assert made_once(lambda: None, lambda: "made", tmp_path / "x.lock") == "made"
+
+
+def test_any_lock_will_do() -> None:
+    inside: list[str] = []
+
+    @contextmanager
+    def lock() -> Iterator[None]:
+        inside.append("in")
+        yield
+        inside.append("out")
+
+    def make() -> str:
+        inside.append("make")
+        return "made"
+
+    assert made_once(lambda: None, make, lock()) == "made"
+    assert inside == ["in", "make", "out"]
 
 
 def _make_in_child(path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Things on disk that are made once, however many processes ask for them together."""
+"""Things that are made once, however many processes ask for them together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +12,11 @@ from filelock import FileLock
 T = TypeVar("T")
 
 
-def made_once(find: Callable[[], T | None], make: Callable[[], T], lock: Path) -> T:
+def made_once(
+    find: Callable[[], T | None],
+    make: Callable[[], T],
+    lock: Path | AbstractContextManager[object],
+) -> T:
     """What ``find`` finds or, where it finds nothing, what ``make`` makes.
 
     Of several processes that ask together one makes it, and the others wait for that one and then
@@ -21,7 +26,8 @@ def made_once(find: Callable[[], T | None], make: Callable[[], T], lock: Path) -
         find: returns None while the thing is not there. It is called without the lock first, so
             that asking for a thing that is there writes nothing.
         make: called with the lock held, and only if ``find`` then still finds nothing.
-        lock: the lock's file, which stays; its folder is made if missing.
+        lock: what only one process at a time can enter; or the path of a file to lock, which
+            stays, and whose folder is made if missing.
 
     Raises:
         OSError: the lock's file cannot be written.
@@ -30,7 +36,9 @@ def made_once(find: Callable[[], T | None], make: Callable[[], T], lock: Path) -
     found = find()
     if found is not None:
         return found
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    if isinstance(lock, Path):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(lock)
+    with lock:
         found = find()  # made by another process while this one waited?
         return make() if found is None else found

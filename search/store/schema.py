@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from optuna.storages import RDBStorage
 
+from tuneoff.once import made_once
 from tuneoff.search.errors import StorageError
 from tuneoff.search.store import migrations
 from tuneoff.search.store.clock import db_now, db_started
@@ -53,31 +54,30 @@ def bring_up_to_date(url: sa.URL, *, create: bool) -> None:
             database is out of reach, or Optuna's tables are of another version.
     """
     engine = sa.create_engine(url, **engine_options(url))
+
+    def find() -> int | None:
+        found = _version(engine)
+        if found is None and not create:
+            raise StorageError(f"{shown(url)}: holds no tuneoff study; run `tuneoff create` first")
+        if found is not None and found > SCHEMA_VERSION:
+            raise StorageError(
+                f"{shown(url)}: was written by a newer tuneoff (schema {found}, this one has "
+                f"{SCHEMA_VERSION}); use that version, or another database"
+            )
+        return found if found == SCHEMA_VERSION else None
+
+    def make() -> int:
+        found = _version(engine)
+        if found is None:
+            _create(engine, url)
+        else:
+            _upgrade(url, found)
+        return SCHEMA_VERSION
+
     try:
-        found = None if create else _version(engine)
-        if not create and _is_current(found, url):
-            return
-        with schema_lock(engine):
-            # Another process may have done it while this one waited for the lock.
-            found = _version(engine)
-            if found is None:
-                _create(engine, url)
-            elif not _is_current(found, url):
-                _upgrade(url, found)
+        made_once(find, make, schema_lock(engine))
     finally:
         engine.dispose()
-
-
-def _is_current(found: int | None, url: sa.URL) -> bool:
-    """True for tables of this version, False for older ones (StorageError for any others)."""
-    if found is None:
-        raise StorageError(f"{shown(url)}: holds no tuneoff study; run `tuneoff create` first")
-    if found > SCHEMA_VERSION:
-        raise StorageError(
-            f"{shown(url)}: was written by a newer tuneoff (schema {found}, this one has "
-            f"{SCHEMA_VERSION}); use that version, or another database"
-        )
-    return found == SCHEMA_VERSION
 
 
 def _version(engine: sa.Engine) -> int | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
+from tuneoff.once import made_once
 from tuneoff.retry import Patience
 from tuneoff.search.errors import ArtifactError, StudyError
 from tuneoff.search.spec.file import StudySpec
@@ -36,13 +37,12 @@ def create_study(database: Database, spec: StudySpec, task: Task, work: Path) ->
     """
     if spec.workers.artifacts is not None:
         open_artifacts(spec.workers.artifacts, CREATE_PATIENCE).check()
-    with database.lock("create"):
-        row = table.find(database, spec.name)
-        if row is None:
-            _write(database, spec, task)
-    if row is None:
-        return _mark(open_study(database, spec.name, work))
-    found = table.spec_of(row)
+
+    def write() -> StudySpec:
+        _write(database, spec, task)
+        return spec
+
+    found = made_once(lambda: _stored_spec(database, spec.name), write, database.lock("create"))
     if differences := found.differences(spec):
         raise StudyError(
             f"study {spec.name} exists and its file has changed: in the study {differences[0]}"
@@ -102,6 +102,11 @@ def check_artifacts(study: Study, tick: Tick) -> None:
                 "mounted here and that the study was created with it; for a new, empty store "
                 "run `tuneoff create` again"
             )
+
+
+def _stored_spec(database: Database, name: str) -> StudySpec | None:
+    row = table.find(database, name)
+    return None if row is None else table.spec_of(row)
 
 
 def _mark(study: Study) -> Study:
