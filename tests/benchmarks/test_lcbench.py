@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ FIELDS = {
 
 
 @pytest.fixture
-def lcbench() -> Any:
+def lcbench() -> ModuleType:
     return importlib.import_module("lcbench")
 
 
@@ -43,7 +44,7 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def refused(
-    lcbench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lcbench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
     """What the command says to bad input: one line, with exit code 2."""
 
@@ -173,7 +174,7 @@ def test_the_hand_setting_has_the_error_of_the_reference(surrogate: Any) -> None
     assert errors[-1] == pytest.approx(surrogate.reference("core", DATASET).hand, abs=1e-4)
 
 
-def test_options_of_a_policy_reach_it(lcbench: Any) -> None:
+def test_options_of_a_policy_reach_it(lcbench: ModuleType) -> None:
     space = lcbench.search_space("full")
     plain = lcbench.build_policy("tpe+successive-halving", space, (1, 2))
     assert (plain.startup, plain.pruning.min_epochs, plain.pruning.reduction) == (5, 1, 3)

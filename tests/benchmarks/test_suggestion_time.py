@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import optuna
 import pytest
@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 
 @pytest.fixture
-def script(script_folder: Path) -> Any:
+def script(script_folder: Path) -> ModuleType:
     return importlib.import_module("suggestion_time")
 
 
-def test_tables(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script, "MANY", ((30, 2), (40, 1)))
     before = optuna.logging.get_verbosity()
     try:
@@ -36,7 +36,7 @@ def test_tables(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(float(seconds) > 0 for _, seconds in rows)
 
 
-def test_histories_are_equal(script: Any) -> None:
+def test_histories_are_equal(script: ModuleType) -> None:
     first, second = (script.history(20, 9, seed=0) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         assert (a.params, a.intermediate_values) == (b.params, b.intermediate_values)

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def cpu(script_folder: Path) -> Any:
+def cpu(script_folder: Path) -> ModuleType:
     return importlib.import_module("trainer_cpu")
 
 
 @pytest.fixture
-def bench(cpu: Any, tmp_path: Path) -> Any:
+def bench(cpu: ModuleType, tmp_path: Path) -> Any:
     """Both sides of the benchmark on a few made-up images."""
     images = importlib.import_module("trainer_data").made_up(2, 20, side=32)
     size = cpu.Size(per_class=20, packed=50, rounds=1, passes=1)
@@ -91,7 +92,7 @@ def test_without_a_gpu_it_says_so(small_zip: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_both_sides_train_on_the_same_number_of_images(cpu: Any, bench: Any) -> None:
+def test_both_sides_train_on_the_same_number_of_images(cpu: ModuleType, bench: Any) -> None:
     assert bench.sizes["train"] + bench.sizes["validation"] == 40
     assert cpu.our_input(bench)() == cpu.usual_input(bench)() == bench.sizes["train"]
     with cpu.sides(bench, "proxy", 32, 8) as both:
@@ -102,7 +103,7 @@ def test_both_sides_train_on_the_same_number_of_images(cpu: Any, bench: Any) -> 
     assert rows[0].met == (rows[0].ratio >= 2.0)
 
 
-def test_input_is_the_same_pixels(cpu: Any, bench: Any) -> None:
+def test_input_is_the_same_pixels(cpu: ModuleType, bench: Any) -> None:
     usual = torch.cat([images for images, _ in bench.loaders(None, 8)[1]])
     packed = cpu.load(bench.source, bench.folder / "cache")
     ours = cpu.batches.normalise(torch.from_numpy(packed.images), None)
@@ -112,7 +113,7 @@ def test_input_is_the_same_pixels(cpu: Any, bench: Any) -> None:
 
 
 def test_packing(
-    cpu: Any, bench: Any, script_folder: Path, monkeypatch: pytest.MonkeyPatch
+    cpu: ModuleType, bench: Any, script_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = importlib.import_module("trainer_data")
     images = data.made_up(2, 5, side=64)

@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ SPACE = SearchSpace(
 
 
 @pytest.fixture
-def virtual() -> Any:
+def virtual() -> ModuleType:
     return importlib.import_module("virtual")
 
 
@@ -47,7 +48,7 @@ def policy_of(name: str) -> Policy:
     return policy
 
 
-def run(virtual: Any, policy: Any, budget: int, workers: int = 1) -> Any:
+def run(virtual: ModuleType, policy: Any, budget: int, workers: int = 1) -> Any:
     return virtual.simulate(policy, SPACE.distributions, curve, HORIZON, budget, workers)
 
 
@@ -60,7 +61,9 @@ def epochs_by_trial(simulation: Any) -> dict[int, list[int]]:
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("name", ["random", "tpe+successive-halving"])
-def test_every_epoch_of_the_budget_is_accounted_for(virtual: Any, name: str, workers: int) -> None:
+def test_every_epoch_of_the_budget_is_accounted_for(
+    virtual: ModuleType, name: str, workers: int
+) -> None:
     budget = 20 * HORIZON
     spent: list[int] = []
     simulation = virtual.simulate(
@@ -82,31 +85,33 @@ def test_every_epoch_of_the_budget_is_accounted_for(virtual: Any, name: str, wor
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("name", ["random", "tpe+successive-halving"])
-def test_the_same_run_twice_is_the_same(virtual: Any, name: str, workers: int) -> None:
+def test_the_same_run_twice_is_the_same(virtual: ModuleType, name: str, workers: int) -> None:
     one, other = (run(virtual, policy_of(name), 90, workers) for _ in range(2))
     assert one.steps == other.steps
     assert one.states == other.states
 
 
-def test_without_a_pruner_four_workers_train_as_much_as_one(virtual: Any) -> None:
+def test_without_a_pruner_four_workers_train_as_much_as_one(virtual: ModuleType) -> None:
     one, four = (run(virtual, policy_of("random"), 90, workers) for workers in (1, 4))
     assert len(one.steps) == len(four.steps) == 90
     assert {step.final for step in one.steps} == {step.final for step in four.steps}
 
 
-def test_workers_train_side_by_side(virtual: Any) -> None:
+def test_workers_train_side_by_side(virtual: ModuleType) -> None:
     steps = run(virtual, policy_of("random"), 4 * HORIZON, workers=4).steps
     assert [(step.trial, step.epoch) for step in steps[:8]] == [
         (trial, epoch) for epoch in (1, 2) for trial in range(4)
     ]
 
 
-def test_a_step_tells_the_curve(virtual: Any) -> None:
+def test_a_step_tells_the_curve(virtual: ModuleType) -> None:
     for step in run(virtual, policy_of("random"), 2 * HORIZON).steps:
         assert step.error == pytest.approx(step.final - 0.3 / HORIZON + 0.3 / step.epoch)
 
 
-def test_recommended_is_the_best_full_run_or_else_the_best_of_the_deepest(virtual: Any) -> None:
+def test_recommended_is_the_best_full_run_or_else_the_best_of_the_deepest(
+    virtual: ModuleType,
+) -> None:
     final = {0: 0.40, 1: 0.60, 2: 0.05}
     seen = [  # trial, epoch, error there, final error of what is recommended from then on
         (0, 1, 0.50, 0.40),
@@ -128,7 +133,7 @@ def test_recommended_is_the_best_full_run_or_else_the_best_of_the_deepest(virtua
     assert recommended == [math.inf, *(wanted for *_, wanted in seen)]
 
 
-def test_from_the_first_full_run_on_recommendations_only_improve(virtual: Any) -> None:
+def test_from_the_first_full_run_on_recommendations_only_improve(virtual: ModuleType) -> None:
     simulation = run(virtual, policy_of("tpe+successive-halving"), 15 * HORIZON, workers=4)
     first = next(step.epochs for step in simulation.steps if step.epoch == HORIZON)
     later = [
@@ -164,7 +169,7 @@ class Pausing:
 @pytest.mark.parametrize("by_decision", [True, False])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_paused_run_is_resumed_where_it_stopped(
-    virtual: Any, by_decision: bool, workers: int
+    virtual: ModuleType, by_decision: bool, workers: int
 ) -> None:
     simulation = run(virtual, Pausing(by_decision), 100, workers)
     whole = list(range(1, HORIZON + 1))
@@ -177,13 +182,13 @@ def test_a_paused_run_is_resumed_where_it_stopped(
 
 
 @pytest.mark.parametrize("by_decision", [True, False])
-def test_a_run_that_was_paused_at_the_end_says_so(virtual: Any, by_decision: bool) -> None:
+def test_a_run_that_was_paused_at_the_end_says_so(virtual: ModuleType, by_decision: bool) -> None:
     simulation = run(virtual, Pausing(by_decision), 20)
     assert len(simulation.steps) == 20
     assert simulation.states == {"complete": 2, "paused": 1}
 
 
-def test_a_job_that_the_budget_cannot_pay_for_is_not_started(virtual: Any) -> None:
+def test_a_job_that_the_budget_cannot_pay_for_is_not_started(virtual: ModuleType) -> None:
     simulation = run(virtual, Pausing(by_decision=False), 19)
     assert len(simulation.steps) == 13
     assert simulation.states == {"complete": 1, "paused": 2}

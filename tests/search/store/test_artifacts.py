@@ -265,10 +265,11 @@ def test_a_file_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
 
 def test_no_transfer_holds_a_file_in_memory_whole(folder: Place, tmp_path: Path) -> None:
     put(folder.artifacts, tmp_path / "x", os.urandom(LARGE))
-    for transfer in (
+    transfers: list[Callable[[], object]] = [
         lambda: folder.artifacts.put(KEY, tmp_path / "x"),
         lambda: folder.artifacts.get(KEY, tmp_path / "elsewhere"),
-    ):
+    ]
+    for transfer in transfers:
         tracemalloc.start()
         transfer()
         _, peak = tracemalloc.get_traced_memory()

@@ -20,6 +20,7 @@ from tuneoff.search.errors import LeaseLost
 from tuneoff.search.store import attempts, processes
 from tuneoff.search.store.attempts import Attempt, Worker
 from tuneoff.search.store.clock import db_now, db_started
+from tuneoff.search.store.database import Database
 from tuneoff.search.store.processes import process_is_gone
 
 _numbers = itertools.count()
@@ -31,11 +32,11 @@ def search() -> str:
     return f"attempts/{next(_numbers)}"
 
 
-def row(database: Any, search: str, number: int = 0) -> Attempt:
+def row(database: Database, search: str, number: int = 0) -> Attempt:
     return next(r for r in attempts.read(database, [search]) if r.number == number)
 
 
-def test_what_is_inserted_is_read(database: Any, search: str, me: Worker) -> None:
+def test_what_is_inserted_is_read(database: Database, search: str, me: Worker) -> None:
     made = attempts.insert(database, me, search, 3, 0, 2, 9)
     found = row(database, search)
     assert replace(found, idle=0.0) == made
@@ -50,7 +51,7 @@ def test_what_is_inserted_is_read(database: Any, search: str, me: Worker) -> Non
     assert attempts.read(database, []) == []
 
 
-def test_to_insert_is_to_own(database: Any, search: str, me: Worker) -> None:
+def test_to_insert_is_to_own(database: Database, search: str, me: Worker) -> None:
     attempts.insert(database, me, search, 0, 0, 0, 9)
     with pytest.raises(sa.exc.IntegrityError):
         attempts.insert(database, me, search, 0, 0, 0, 9)
@@ -60,7 +61,7 @@ def test_to_insert_is_to_own(database: Any, search: str, me: Worker) -> None:
     assert len(attempts.read(database, [search])) == 3
 
 
-def test_one_of_many_inserts_wins(database: Any, search: str, me: Worker, reopen: Any) -> None:
+def test_one_of_many_inserts_wins(database: Database, search: str, me: Worker, reopen: Any) -> None:
     barrier = threading.Barrier(6)
     outcomes: list[str] = []
 
@@ -80,7 +81,7 @@ def test_one_of_many_inserts_wins(database: Any, search: str, me: Worker, reopen
     assert sorted(outcomes) == ["owner"] + ["refused"] * 5
 
 
-def test_progress_is_the_ledger(database: Any, search: str, me: Worker) -> None:
+def test_progress_is_the_ledger(database: Database, search: str, me: Worker) -> None:
     first = attempts.insert(database, me, search, 0, 0, 0, 9)
     assert first.reserved == 9
     attempts.progress(database, first, 1, 2.5)
@@ -102,7 +103,7 @@ def test_progress_is_the_ledger(database: Any, search: str, me: Worker) -> None:
     assert [r.reserved for r in rows] == [0, 3]
 
 
-def test_a_lost_lease_can_write_nothing(database: Any, search: str, me: Worker) -> None:
+def test_a_lost_lease_can_write_nothing(database: Database, search: str, me: Worker) -> None:
     mine = attempts.insert(database, me, search, 0, 0, 0, 9)
     attempts.progress(database, mine, 1, 1.0)
     attempts.close(database, mine, "lost", "no sign of life")
@@ -134,7 +135,7 @@ def test_a_lost_lease_can_write_nothing(database: Any, search: str, me: Worker) 
     ],
 )
 def test_a_checkpoint_corrects_the_ledger(
-    database: Any, search: str, me: Worker, entered: int, resumed: int, corrected: int
+    database: Database, search: str, me: Worker, entered: int, resumed: int, corrected: int
 ) -> None:
     first = attempts.insert(database, me, search, 0, 0, 0, 9)
     attempts.progress(database, first, entered, 1.0)
@@ -147,7 +148,7 @@ def test_a_checkpoint_corrects_the_ledger(
         assert row(database, search, 1).from_epoch == resumed
 
 
-def test_the_epoch_of_a_divergence_is_paid_for(database: Any, search: str, me: Worker) -> None:
+def test_the_epoch_of_a_divergence_is_paid_for(database: Database, search: str, me: Worker) -> None:
     attempt = attempts.insert(database, me, search, 0, 0, 2, 9)
     attempts.progress(database, attempt, 1, 1.0)
     for _ in range(2):
@@ -155,14 +156,14 @@ def test_the_epoch_of_a_divergence_is_paid_for(database: Any, search: str, me: W
         assert row(database, search).epochs == 2
 
 
-def test_a_long_reason_is_cut(database: Any, search: str, me: Worker) -> None:
+def test_a_long_reason_is_cut(database: Database, search: str, me: Worker) -> None:
     attempt = attempts.insert(database, me, search, 0, 0, 0, 9)
     attempts.close(database, attempt, "failed", "x" * 2000)
     assert row(database, search).reason == "x" * 500
 
 
 def test_only_the_databases_clock_counts(
-    database: Any, search: str, me: Worker, monkeypatch: pytest.MonkeyPatch
+    database: Database, search: str, me: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: 0.0)
@@ -177,7 +178,7 @@ def test_only_the_databases_clock_counts(
 
 
 def test_silence_beyond_the_grace_period_is_stale(
-    age: Any, database: Any, search: str, me: Worker
+    age: Any, database: Database, search: str, me: Worker
 ) -> None:
     attempt = attempts.insert(database, me, search, 0, 0, 0, 9)
     assert not row(database, search).is_stale(60)

@@ -23,6 +23,7 @@ from tuneoff.search.store.attributes import (
     StoredEnsemble,
     StoredMember,
 )
+from tuneoff.search.store.database import Database
 
 ALL = [value for value in vars(attributes).values() if isinstance(value, Attribute)]
 
@@ -57,7 +58,7 @@ def test_migrations_lead_to_names_that_there_are() -> None:
         (ENSEMBLE, StoredEnsemble("mean", (StoredMember("proxy", 0.2, 0.25, 1.0),), 0.25)),
     ],
 )
-def test_what_is_stored_is_read(database: Any, attribute: Attribute[Any], value: Any) -> None:
+def test_what_is_stored_is_read(database: Database, attribute: Attribute[Any], value: Any) -> None:
     storage = database.optuna
     study_id = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE])
     entry = attribute.entry(value)

@@ -24,10 +24,12 @@ from optuna.exceptions import StorageInternalError
 from tuneoff.retry import Patience
 from tuneoff.search.errors import StorageError, StorageOutage
 from tuneoff.search.store import attempts
+from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.clock import db_now
-from tuneoff.search.store.database import open_database
+from tuneoff.search.store.database import Database, open_database
 from tuneoff.search.store.locks import Locks
 from tuneoff.search.store.migrations import HEAD, VERSION_TABLE
+from tuneoff.search.study.study import Study
 from tuneoff.testing.clock import FakeClock
 
 SECRET = "hunter2"
@@ -102,18 +104,18 @@ def test_a_newer_version_is_refused(sqlite_url: str) -> None:
     engine.dispose()
 
 
-def test_the_password_is_never_shown(sqlite_database: Any) -> None:
+def test_the_password_is_never_shown(sqlite_database: Database) -> None:
     url = sa.make_url(f"postgresql://me:{SECRET}@host/db?password={SECRET}&sslmode=require")
     shown = str(replace(sqlite_database, url=url))
     assert SECRET not in shown
     assert shown == "postgresql://me:***@host/db?sslmode=require"
 
 
-def test_the_clock_is_the_databases(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_is_the_databases(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.time()
     monkeypatch.setattr(time, "time", lambda: 0.0)
     with database.engine.connect() as connection:
-        first, second = (connection.scalar(sa.select(db_now())) for _ in range(2))
+        first, second = (connection.execute(sa.select(db_now())).scalar_one() for _ in range(2))
     assert abs(first - real) < 60
     assert first <= second
 
@@ -121,7 +123,7 @@ def test_the_clock_is_the_databases(database: Any, monkeypatch: pytest.MonkeyPat
 # Locks
 
 
-def test_the_lock_lets_in_one_at_a_time(database: Any, reopen: Any) -> None:
+def test_the_lock_lets_in_one_at_a_time(database: Database, reopen: Any) -> None:
     inside: list[int] = []
     most: list[int] = []
 
@@ -141,7 +143,7 @@ def test_the_lock_lets_in_one_at_a_time(database: Any, reopen: Any) -> None:
     assert most == [1] * 12
 
 
-def test_the_lock_is_freed_when_what_it_guards_fails(database: Any, reopen: Any) -> None:
+def test_the_lock_is_freed_when_what_it_guards_fails(database: Database, reopen: Any) -> None:
     with pytest.raises(KeyError), database.lock("search"):
         raise KeyError
     with reopen(database).lock("search"), pytest.raises(ZeroDivisionError):
@@ -149,7 +151,7 @@ def test_the_lock_is_freed_when_what_it_guards_fails(database: Any, reopen: Any)
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
-def test_locks_of_other_names_do_not_wait_on_postgres(database: Any, reopen: Any) -> None:
+def test_locks_of_other_names_do_not_wait_on_postgres(database: Database, reopen: Any) -> None:
     with database.lock("one"), reopen(database).lock("two"):
         pass
 
@@ -163,7 +165,7 @@ with open_database(sys.argv[1]).lock("search"):
 """
 
 
-def test_the_lock_is_freed_when_its_holder_is_killed(database: Any) -> None:
+def test_the_lock_is_freed_when_its_holder_is_killed(database: Database) -> None:
     url = database.url.render_as_string(hide_password=False)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, url],
@@ -234,7 +236,9 @@ OUTAGES = [
 
 
 @pytest.mark.parametrize("error", OUTAGES)
-def test_an_action_is_tried_again_until_it_succeeds(sqlite_database: Any, error: Exception) -> None:
+def test_an_action_is_tried_again_until_it_succeeds(
+    sqlite_database: Database, error: Exception
+) -> None:
     left = [error] * 3
 
     def action() -> str:
@@ -245,13 +249,13 @@ def test_an_action_is_tried_again_until_it_succeeds(sqlite_database: Any, error:
     assert sqlite_database.patiently(action) == "done"
 
 
-def patient(database: Any, clock: FakeClock, seconds: float) -> Any:
+def patient(database: Database, clock: FakeClock, seconds: float) -> Any:
     """The database, with patience by that clock."""
     patience = Patience(seconds, clock=clock, sleep=clock.sleep, jitter=lambda: 1.0)
     return replace(database, patience=patience)
 
 
-def test_patience_ends(sqlite_database: Any) -> None:
+def test_patience_ends(sqlite_database: Database) -> None:
     clock = FakeClock()
     tries: list[float] = []
 
@@ -267,7 +271,7 @@ def test_patience_ends(sqlite_database: Any) -> None:
     assert "start the worker again" in str(caught.value)
 
 
-def test_the_time_within_a_try_counts(sqlite_database: Any) -> None:
+def test_the_time_within_a_try_counts(sqlite_database: Database) -> None:
     """A server that is cut off answers no try: each ends after the driver's own timeout."""
     clock = FakeClock()
     tries: list[float] = []
@@ -286,7 +290,7 @@ def test_the_time_within_a_try_counts(sqlite_database: Any) -> None:
 @pytest.mark.parametrize(
     "error", [KeyError("x"), sa.exc.IntegrityError("INSERT", {}, Exception("twice"))]
 )
-def test_what_is_no_outage_passes_at_once(sqlite_database: Any, error: Exception) -> None:
+def test_what_is_no_outage_passes_at_once(sqlite_database: Database, error: Exception) -> None:
     tries = []
 
     def action() -> None:
@@ -311,7 +315,7 @@ def test_a_restart_of_postgres_is_waited_out(postgres_url: str, postgres_server:
     database.close()
 
 
-def test_signals_do_not_end_the_wait(sqlite_database: Any) -> None:
+def test_signals_do_not_end_the_wait(sqlite_database: Database) -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR2, lambda number, _: heard.append(number))
     left = [OUTAGES[0]] * 2
@@ -329,7 +333,7 @@ def test_signals_do_not_end_the_wait(sqlite_database: Any) -> None:
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_whoever_lost_the_lock_commits_nothing(
-    database: Any, postgres_server: Any, make_study: Any, me: Any
+    database: Database, postgres_server: Any, make_study: Callable[..., Study], me: Worker
 ) -> None:
     """Its session is gone, and with it the lock; its other connections live."""
     study = make_study(database)
@@ -360,7 +364,7 @@ def test_whoever_lost_the_lock_commits_nothing(
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_lock_is_had_only_when_the_last_holders_commits_are_through(
-    database: Any, postgres_server: Any, reopen: Any
+    database: Database, postgres_server: Any, reopen: Any
 ) -> None:
     other = reopen(database)
     gone, got = threading.Event(), threading.Event()
@@ -389,7 +393,7 @@ def test_a_lock_is_had_only_when_the_last_holders_commits_are_through(
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_holder_that_is_frozen_loses_the_lock(
-    database: Any, make_study: Any, me: Any, reopen: Any
+    database: Database, make_study: Callable[..., Study], me: Worker, reopen: Any
 ) -> None:
     database = replace(database, locks=Locks(database.engine, frozen_seconds=1))
     search, other, got = make_study(database).arms[0], reopen(database), threading.Event()

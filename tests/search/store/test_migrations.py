@@ -31,6 +31,7 @@ from tuneoff.search.store.database import open_database
 from tuneoff.search.store.tables import metadata
 from tuneoff.search.study.opening import open_study
 from tuneoff.search.work.worker import work
+from tuneoff.testing import CurveTrainer
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 BUDGET = 18
@@ -383,7 +384,11 @@ def test_who_may_not_change_the_tables_is_told_who_must(
 
 @pytest.mark.slow
 def test_a_study_that_an_older_version_began_is_finished(
-    old_url: str, make_trainer: Any, me: Worker, never: Callable[[], bool], tmp_path: Path
+    old_url: str,
+    make_trainer: Callable[..., CurveTrainer],
+    me: Worker,
+    never: Callable[[], bool],
+    tmp_path: Path,
 ) -> None:
     """Its checkpoints are gone: what is trained again is in the ledger and in the budget."""
     before, lost = Counter[str](), Counter[str]()

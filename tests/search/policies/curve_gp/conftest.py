@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(scope="session")
-def virtual() -> Iterator[Any]:
+def virtual() -> Iterator[ModuleType]:
     """The benchmarks' module that runs a policy on given learning curves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))

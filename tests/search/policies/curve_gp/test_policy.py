@@ -12,6 +12,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ class Run:
 
 
 @pytest.fixture(scope="session")
-def play(virtual: Any) -> Callable[..., Run]:
+def play(virtual: ModuleType) -> Callable[..., Run]:
     """Runs a policy on the virtual clock."""
 
     def play(
@@ -597,7 +598,7 @@ def test_without_partial_runs_the_model_sees_their_ends_alone(played: Run) -> No
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_with_informative_curves_it_is_far_ahead_of_random_search(
-    virtual: Any, play: Any, workers: int
+    virtual: ModuleType, play: Any, workers: int
 ) -> None:
     space, curve, budget, regrets = space_of("three ranges"), falling(HORIZON), 10 * HORIZON, []
     for seed in range(5 - workers):
