@@ -8,9 +8,13 @@ import types
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from tuneoff.registry import Registry
+from tuneoff.search.cli import options
+from tuneoff.search.errors import UserError
+from tuneoff.search.launch import registry as launchers
 from tuneoff.search.policies.base import Policy
 from tuneoff.search.policies.build import build_policy
 from tuneoff.search.report.data import ReportData
@@ -104,3 +108,22 @@ def test_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     (panels,) = module.spending_panels(ReportData(results, compare(results)))
     assert isinstance(panels, Panels)
     assert [bar.name for bar in panels.figures[0].data] == ["bayes", "hand"]
+
+
+def test_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_module(monkeypatch, "tuneoff.search.launch.nice", block("Add a launcher", "python"))
+    name = enter(monkeypatch, launchers.LAUNCHERS, block("Add a launcher", "text"), launchers)
+
+    @click.command()
+    @options.launcher_option
+    @options.launcher_options
+    def launch(**given: Any) -> Any:
+        options.check_launcher(given["place"])
+        return given["niceness"]
+
+    def run(*words: str) -> Any:
+        return launch.main(words, standalone_mode=False)
+
+    assert run("--on", name, "--niceness", "5", "--gpus", "0") == 5
+    with pytest.raises(UserError, match=f"--niceness goes with --on {name}, not with --on ray"):
+        run("--on", "ray", "--niceness", "5")
