@@ -46,8 +46,7 @@ def promote(
         raise StudyError(f"study {study.name} has no [promote] section; create one that has")
     if not now and not is_searched(study):
         raise StudyError(f"study {study.name} is still searching; wait for it, or add --now")
-    with study.database.lock(study.full.name):
-        added = enqueue_full(study)
+    added = enqueue_full(study)
     console.print(f"{study.name}: {added} configurations enqueued for full training.")
     if enqueue_only or is_complete(study):
         return 0
@@ -187,8 +186,9 @@ def compare(study: Study, reference: str | None, as_json: bool) -> None:
     from tuneoff.search.results.compare import compare as compare_results
     from tuneoff.search.results.read import read_results
     from tuneoff.search.results.records import plain
+    from tuneoff.search.study.snapshot import Snapshot
 
-    results = read_results(study)
+    results = read_results(Snapshot.of(study))
     comparison = compare_results(results, reference)
     if as_json:
         click.echo(json.dumps({**comparison.to_dict(), "results": plain(results)}, indent=2))
@@ -234,10 +234,12 @@ def report_on(study: Study, out: Path, reference: str | None, publish: bool) -> 
     from tuneoff.search.results.compare import compare as compare_results
     from tuneoff.search.results.predictions.read import read_predictions
     from tuneoff.search.results.read import read_results, trial_curves
+    from tuneoff.search.study.snapshot import Snapshot
 
-    results = read_results(study)
+    now = Snapshot.of(study)
+    results = read_results(now)
     comparison = compare_results(results, reference)
-    trials, predictions = trial_curves(study), read_predictions(study)
+    trials, predictions = trial_curves(now), read_predictions(now)
     page = write_report(results, comparison, out, trials=trials, predictions=predictions)
     if publish:
         publish_report(study.optuna_study(study.full), results, comparison)

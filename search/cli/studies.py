@@ -227,11 +227,12 @@ def status(study: Study, watch: bool, as_json: bool) -> None:
     """
     from tuneoff.search.cli.terminal import print_status
     from tuneoff.search.results.status import read_status
+    from tuneoff.search.study.snapshot import Snapshot
     from tuneoff.search.work.claim import reclaim
 
     while True:
         reclaim(study)
-        now = read_status(study)
+        now = read_status(Snapshot.of(study))
         if as_json:
             click.echo(json.dumps(asdict(now)))
         else:

@@ -17,7 +17,9 @@ from tuneoff.messages import first_line
 from tuneoff.search.errors import UserError
 from tuneoff.search.store.attributes import ENVIRONMENT, RECIPE, TEST_ERROR
 from tuneoff.search.study.selection import confirmed_runs, key_of, mean_error, ranking
+from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.study import FULL_RUN, Study
+from tuneoff.search.study.trial_ref import TrialRef
 from tuneoff.trainer.contract import RunSeed
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
@@ -52,9 +54,10 @@ def best(study: Study, top: int) -> list[Exported]:
     Raises:
         UserError: no trial has finished yet.
     """
-    rows = confirmed_runs(study)
+    now = Snapshot.of(study)
+    rows = confirmed_runs(now)
     known = [key_of(found.params) for found, _ in rows]
-    rows += [(found, []) for found in ranking(study) if key_of(found.params) not in known]
+    rows += [(found, []) for found in ranking(now) if key_of(found.params) not in known]
     if not rows:
         raise UserError(f"study {study.name} has no finished trial yet; run it first")
     return [
@@ -118,7 +121,7 @@ def _exported(
         seed = RunSeed(study.spec.seed, FULL_RUN, 0)
         return Exported(rank, source, dict(params), hyperparams, recipe, seed, {}, {})
     first = done[0]
-    run = study.run_of(study.full, first)
+    run = TrialRef(study, study.full, first).run
     assert first.value is not None
     expected = {
         "validation_error": first.value,

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.trial import TrialState
 
 from tuneoff.search.errors import StudyError
-from tuneoff.search.store.attributes import ENSEMBLE
 from tuneoff.search.study.checkpoints import CHECKPOINT, bring, read_scores
+from tuneoff.search.study.selection import combined_members
+from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.study import Study
+from tuneoff.search.study.trial_ref import TrialRef
 from tuneoff.trainer.contract import Scores, Trainer
 
 
@@ -37,18 +38,17 @@ def predict_images(study: Study, trainer: Trainer, images: Path) -> Predicted:
         StudyError: there is no ensemble yet, or a member's scores are not to be had.
         DataError: there are no images, or one cannot be decoded.
     """
-    stored = ENSEMBLE.get(study.optuna_study(study.ensemble))
-    if stored is None:
+    now = Snapshot.of(study)
+    if now.ensemble is None:
         raise StudyError(f"study {study.name} has no ensemble yet; run `tuneoff promote` first")
-    members = [t for t in study.trials(study.ensemble) if t.state == TrialState.COMPLETE]
     outputs, validation = [], []
-    for trial in members:
-        folder = bring(study, study.ensemble, trial, CHECKPOINT)
-        recipe = trainer.resolve(study.run_of(study.ensemble, trial).recipe)
+    for member in (TrialRef(study, study.ensemble, trial) for trial in combined_members(now)):
+        folder = bring(member, CHECKPOINT)
+        recipe = trainer.resolve(member.run.recipe)
         outputs.append(trainer.predict(recipe, folder, images))
-        validation.append(read_scores(study, trial, "validation"))
+        validation.append(read_scores(member, "validation"))
     unlabelled = [Scores(o.logits, np.zeros(len(o.names), np.int64)) for o in outputs]
-    scores, _ = trainer.combine(stored.how, validation, unlabelled)
+    scores, _ = trainer.combine(now.ensemble.how, validation, unlabelled)
     return Predicted(outputs[0].names, outputs[0].classes, np.exp(scores.logits.astype(np.float64)))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Totals
 from tuneoff.search.study.selection import error_of, recommend
 from tuneoff.search.study.study import Search, Study
+from tuneoff.search.study.trial_ref import TrialRef
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,14 @@ class ArmProgress:
     spent: int
     budget: int
     best: float | None
+
+
+def budget_of(study: Study, search: Search, trials: Sequence[FrozenTrial]) -> int:
+    """A search's budget in epochs; for promoted trials, what those that did not fail take."""
+    if search.budget is not None:
+        return search.budget
+    kept = [trial for trial in trials if trial.state != TrialState.FAIL]
+    return sum(TrialRef(study, search, trial).run.recipe.epochs for trial in kept)
 
 
 class ProgressReader:
@@ -58,10 +68,7 @@ class ProgressReader:
         chosen = recommend(trials)
         full = chosen is not None and chosen.state == TrialState.COMPLETE
         best = error_of(chosen) if chosen is not None and full else None
-        if search.budget is not None:
-            return search.budget, best
-        kept = [trial for trial in trials if trial.state != TrialState.FAIL]
-        return sum(self._study.run_of(search, trial).recipe.epochs for trial in kept), best
+        return budget_of(self._study, search, trials), best
 
     def _arm(self, arm: str) -> ArmProgress:
         names = [search.name for search in self._study.searches if search.arm == arm]

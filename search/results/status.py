@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
+from tuneoff.search.results.progress import budget_of
 from tuneoff.search.results.read import state_of
 from tuneoff.search.store.attributes import FAILURE
 from tuneoff.search.study.selection import error_of, recommend
-from tuneoff.search.study.state import SearchState, read_states
+from tuneoff.search.study.snapshot import Snapshot
+from tuneoff.search.study.state import SearchState
 from tuneoff.search.study.study import Search, Study
 
 
@@ -68,14 +70,15 @@ class Status:
     failures: tuple[str, ...]
 
 
-def read_status(study: Study) -> Status:
-    """The study as it stands now."""
-    pairs = list(zip(study.searches, read_states(study, study.searches), strict=True))
+def read_status(now: Snapshot) -> Status:
+    """How far the study was at that moment."""
+    study = now.study
+    pairs = [(search, now.state(search)) for search in study.searches]
     arms = [
-        _arm(study, arm, [(g, now) for g, now in pairs if g.arm == arm])
+        _arm(study, arm, [(search, state) for search, state in pairs if search.arm == arm])
         for arm in (*study.spec.arms, "full", "ensemble")
     ]
-    busy = tuple(_busy(search, trial, now) for search, now in pairs for trial in now.live)
+    busy = tuple(_busy(search, trial, state) for search, state in pairs for trial in state.live)
     trained = sum(arm.spent for arm in arms)
     left = sum(max(0, arm.budget - arm.spent) for arm in arms)
     seconds = sum(arm.seconds for arm in arms)
@@ -87,8 +90,8 @@ def read_status(study: Study) -> Status:
         seconds_left=left * seconds / trained / len(busy) if trained and busy else None,
         failures=tuple(
             f"{search.name}#{trial.number}: {FAILURE.of(trial)}"
-            for search, now in pairs
-            for trial in now.trials
+            for search, state in pairs
+            for trial in state.trials
             if FAILURE.is_set(trial)
         ),
     )
@@ -97,18 +100,16 @@ def read_status(study: Study) -> Status:
 def _arm(study: Study, arm: str, parts: Sequence[tuple[Search, SearchState]]) -> ArmStatus:
     states: Counter[str] = Counter()
     best: list[float] = []
-    budget = 0
-    for search, now in parts:
-        states.update(state_of(trial, now) for trial in now.trials)
-        chosen = recommend(now.trials)
-        if chosen is not None and chosen.state == TrialState.COMPLETE:
-            best.append(error_of(chosen))
-        budget += _budget(study, search, now)
-    rows = [a for _, now in parts for attempts in now.attempts.values() for a in attempts]
+    for _, state in parts:
+        states.update(state_of(trial, state) for trial in state.trials)
+        recommended = recommend(state.trials)
+        if recommended is not None and recommended.state == TrialState.COMPLETE:
+            best.append(error_of(recommended))
+    rows = [a for _, state in parts for attempts in state.attempts.values() for a in attempts]
     return ArmStatus(
         name=arm,
-        spent=sum(now.spent for _, now in parts),
-        budget=budget,
+        spent=sum(state.spent for _, state in parts),
+        budget=sum(budget_of(study, search, state.trials) for search, state in parts),
         seconds=sum(a.seconds for a in rows),
         states=dict(states),
         best=min(best, default=None),
@@ -116,15 +117,8 @@ def _arm(study: Study, arm: str, parts: Sequence[tuple[Search, SearchState]]) ->
     )
 
 
-def _budget(study: Study, search: Search, now: SearchState) -> int:
-    if search.budget is not None:
-        return search.budget
-    kept = [t for t in now.trials if t.state != TrialState.FAIL]
-    return sum(study.run_of(search, trial).recipe.epochs for trial in kept)
-
-
-def _busy(search: Search, trial: FrozenTrial, now: SearchState) -> Busy:
-    attempt = now.attempts[trial.number][-1]
+def _busy(search: Search, trial: FrozenTrial, state: SearchState) -> Busy:
+    attempt = state.attempts[trial.number][-1]
     return Busy(
         worker=attempt.worker,
         device=attempt.device,

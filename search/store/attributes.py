@@ -151,6 +151,8 @@ REPLICA = Attribute("replica", int)
 """Full training: which seed of its configuration, from 0."""
 MEMBER = Attribute("member", int)
 """The ensemble: which of [ensemble] ``members``, from 0."""
+MEMBER_KEY = Attribute("member key", str)
+"""The ensemble: parameters, recipe changes and seed; unset in studies of earlier versions."""
 TEST_ERROR = Attribute("test error", float)
 """0 to 1, on the test split."""
 RECIPE = Attribute("recipe", dict[str, Any])
@@ -178,11 +180,13 @@ class StoredEnsemble:
     Attributes:
         how: the combination's name.
         test_error: 0 to 1.
+        trials: numbers of the members' trials; None in studies of earlier versions.
     """
 
     how: str
     members: tuple[StoredMember, ...]
     test_error: float
+    trials: tuple[int, ...] | None = None
 
 
 ENSEMBLE = Attribute("ensemble", StoredEnsemble)

@@ -1,4 +1,4 @@
-"""A trial's files in the artifact store, so that workers on other machines can go on with it.
+"""Checkpoint transfer: a trial's files in the artifact store, for workers on other machines.
 
 Each attempt's files have keys of their own, NAME-UID/ARM/REPEAT/TRIAL/ATTEMPT/FILE. The number of
 the attempt is the ledger's: a worker that lost its trial cannot overwrite what its successor keeps,
@@ -7,24 +7,26 @@ and no bucket need be listed. Without a store nothing is done: machines share th
 
 from __future__ import annotations
 
+import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from optuna.trial import FrozenTrial
 
 from tuneoff.search.errors import StudyError
-from tuneoff.search.store import attempts
 from tuneoff.search.store.artifacts import Tick
 from tuneoff.search.store.attempts import Attempt
 from tuneoff.search.study.study import Search, Study
+from tuneoff.search.study.trial_ref import TrialRef
 from tuneoff.trainer.contract import Scores, Split, Trainer
+from tuneoff.trainer.errors import CheckpointError
 
 CHECKPOINT = "checkpoint"  # the newest one, whatever its trainer calls it
+FLUSH_SECONDS = 0.2  # between signs of life while an upload is waited for
 
 
-def fetch(
-    study: Study, search: Search, trial: FrozenTrial, before: Attempt | None, tick: Tick
-) -> None:
+def fetch(trial: TrialRef, before: Attempt | None, tick: Tick) -> None:
     """Bring the newest whole checkpoint of the attempts so far into the trial's folder.
 
     Args:
@@ -33,36 +35,20 @@ def fetch(
     Raises:
         ArtifactOutage, ArtifactError, CheckpointError: see ``Artifacts.get``.
     """
-    if study.artifacts is None or before is None:
+    artifacts = trial.study.artifacts
+    if artifacts is None or before is None:
         return
-    folder = study.checkpoints(search, trial)
-    keys = [_key(study, search, trial, number, CHECKPOINT) for number in range(before.number + 1)]
+    keys = [_key(trial, number, CHECKPOINT) for number in range(before.number + 1)]
     while keys:
-        if study.artifacts.get(keys.pop(), folder, tick):
-            # Should what we shall keep be damaged, this one is there to fall back on.
-            study.artifacts.remove(keys)
+        if artifacts.get(keys.pop(), trial.folder, tick):
+            # Should the checkpoint that this attempt keeps be damaged, the one that was just
+            # found is there to fall back on; older ones are not needed any more.
+            artifacts.remove(keys)
             return
 
 
-def keep_checkpoint(
-    study: Study, search: Search, trial: FrozenTrial, attempt: Attempt, trainer: Trainer, tick: Tick
-) -> None:
-    """Store the trial's newest checkpoint as this attempt's (errors as ``keep``)."""
-    if study.artifacts is None:
-        return
-    newest = trainer.newest(study.checkpoints(search, trial))
-    if newest is not None:
-        keep(study, search, trial, attempt, newest, tick, CHECKPOINT)
-
-
 def keep(
-    study: Study,
-    search: Search,
-    trial: FrozenTrial,
-    attempt: Attempt,
-    path: Path,
-    tick: Tick,
-    file: str | None = None,
+    trial: TrialRef, attempt: Attempt, path: Path, tick: Tick, file: str | None = None
 ) -> None:
     """Store a file as this attempt's ``file``, by default under its own name.
 
@@ -70,52 +56,169 @@ def keep(
         LeaseLost: the trial belongs to another worker by now.
         ArtifactOutage, ArtifactError, CheckpointError: the file is in the folder alone.
     """
-    if study.artifacts is None:
-        return
-    study.database.patiently(lambda: attempts.touch(study.database, attempt))
-    key = _key(study, search, trial, attempt.number, file or path.name)
-    study.artifacts.put(key, path, tick)
+    if trial.study.artifacts is not None:
+        trial.study.ledger.touch(attempt)
+        trial.study.artifacts.put(_key(trial, attempt.number, file or path.name), path, tick)
 
 
-def bring(study: Study, search: Search, trial: FrozenTrial, *files: str) -> Path:
+class Uploads:
+    """Stores a trial's newest checkpoint from a thread of its own, so that training goes on.
+
+    One checkpoint at most is on its way, and one waits; a newer one takes the place of the one
+    that waits. So a worker that dies loses what it trained since the checkpoint that was newest
+    when the last finished upload began. What another worker is to rely on, because the ledger says
+    that the trial was paused or released, is flushed before the ledger says so.
+
+    Without an artifact store nothing is done.
+    """
+
+    def __init__(
+        self, trial: TrialRef, attempt: Attempt, trainer: Trainer, stop: Callable[[], bool]
+    ) -> None:
+        """
+        Args:
+            trainer: knows which checkpoint is the newest.
+            stop: True once this worker was asked to leave; it waits for no store that is away then.
+        """
+        self._trial, self._attempt, self._trainer, self._stop = trial, attempt, trainer, stop
+        self._news = threading.Condition()
+        self._waiting = self._busy = self._closed = False
+        self._stored: Path | None = None
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Uploads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give up what is not stored yet."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def put(self) -> None:
+        """Have the newest checkpoint stored, and do not wait for it.
+
+        Raises:
+            what an upload before has raised, once; see ``keep``.
+        """
+        if self._trial.study.artifacts is None:
+            return
+        with self._news:
+            self._raise()
+            self._waiting = True
+            self._news.notify_all()
+        if self._thread is None:
+            name = f"uploads of {self._trial}"
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+
+    def flush(self, tick: Tick) -> None:
+        """Wait until the newest checkpoint that was put is stored.
+
+        Args:
+            tick: called meanwhile; what it raises passes through.
+
+        Raises:
+            as ``put``.
+        """
+        while not self._is_at_rest(FLUSH_SECONDS):
+            tick()
+        with self._news:
+            self._raise()
+
+    def _is_at_rest(self, timeout: float) -> bool:
+        with self._news:
+            return self._news.wait_for(lambda: not (self._waiting or self._busy), timeout)
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                self._waiting, self._busy = False, True
+            try:
+                self._store_newest()
+            except _Abandoned:
+                pass
+            except BaseException as error:  # for the thread that trains
+                with self._news:
+                    self._error, self._waiting = error, False
+            with self._news:
+                self._busy = False
+                self._news.notify_all()
+
+    def _store_newest(self) -> None:
+        while (path := self._trainer.newest(self._trial.folder)) not in (None, self._stored):
+            assert path is not None
+            try:
+                keep(self._trial, self._attempt, path, self._tick, CHECKPOINT)
+            except CheckpointError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    continue  # the trainer has just replaced it by a newer one
+                raise
+            self._stored = path
+            return
+
+    def _tick(self) -> bool:
+        if self._closed:
+            raise _Abandoned
+        return self._stop()
+
+
+class _Abandoned(Exception):
+    """Nobody needs the checkpoint that is on its way."""
+
+
+def bring(trial: TrialRef, *files: str) -> Path:
     """The folder of a finished promoted trial, with these of its files, where they are to be had.
 
     Raises:
         ArtifactOutage, ArtifactError, CheckpointError: see ``Artifacts.get``.
     """
-    folder = study.checkpoints(search, trial)
-    if study.artifacts is not None:
-        rows = attempts.read(study.database, [search.name], {trial.number})
+    artifacts = trial.study.artifacts
+    if artifacts is not None:
+        rows = trial.study.ledger.read([trial.search.name], {trial.number})
         last = max((row.number for row in rows), default=0)
         for file in files:
-            study.artifacts.get(_key(study, search, trial, last, file), folder)
-    return folder
+            artifacts.get(_key(trial, last, file), trial.folder)
+    return trial.folder
 
 
-def discard(study: Study, search: Search, trial: FrozenTrial, last: int) -> None:
-    """Free the space of a search trial that nobody goes on with; what cannot be deleted stays.
+def discard(trial: TrialRef, last: int) -> None:
+    """Delete the checkpoints of a trial that nobody goes on with; what cannot be deleted stays.
 
     Args:
         last: the number of its latest attempt.
     """
-    study.discard_checkpoints(search, trial)
-    if study.artifacts is not None:
-        numbers = range(last + 1)
-        study.artifacts.remove(_key(study, search, trial, n, CHECKPOINT) for n in numbers)
+    shutil.rmtree(trial.folder, ignore_errors=True)
+    if trial.study.artifacts is not None:
+        trial.study.artifacts.remove(_key(trial, n, CHECKPOINT) for n in range(last + 1))
 
 
-def _key(study: Study, search: Search, trial: FrozenTrial, number: int, file: str) -> str:
-    folder = study.checkpoints(search, trial).relative_to(study.work)
-    return (folder / str(number) / file).as_posix()
+def discard_folder(study: Study, search: Search) -> None:
+    """Delete the checkpoints of all trials of a search from this machine's folder.
+
+    Among them are those of workers that died before they could delete their own trial's.
+    """
+    shutil.rmtree(study.checkpoints(search), ignore_errors=True)
 
 
-def read_scores(study: Study, trial: FrozenTrial, split: Split) -> Scores:
+def read_scores(trial: TrialRef, split: Split) -> Scores:
     """An ensemble member's scores, from this machine's folder or the artifact store.
 
     Raises:
         StudyError: they are in neither.
     """
-    path = bring(study, study.ensemble, trial, f"{split}.npz") / f"{split}.npz"
+    path = bring(trial, f"{split}.npz") / f"{split}.npz"
     try:
         with np.load(path) as file:
             return Scores(file["logits"], file["labels"])
@@ -124,3 +227,8 @@ def read_scores(study: Study, trial: FrozenTrial, split: Split) -> Scores:
             f"{path} is missing: member {trial.number} was trained elsewhere; use that --work, "
             "or a study with [workers] artifacts"
         ) from None
+
+
+def _key(trial: TrialRef, number: int, file: str) -> str:
+    folder = trial.folder.relative_to(trial.study.work)
+    return (folder / str(number) / file).as_posix()

@@ -10,8 +10,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuneoff.search.store.attributes import DIVERGED, REPLICA
-from tuneoff.search.study.study import Search, Study
+from tuneoff.search.store.attributes import DIVERGED, MEMBER, MEMBER_KEY, REPLICA, TEST_ERROR
+from tuneoff.search.study.snapshot import Snapshot
+from tuneoff.search.study.study import MEMBER_RUN, Search
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ def error_of(trial: FrozenTrial) -> float:
     return trial.intermediate_values[max(trial.intermediate_values)]
 
 
-def ranking(study: Study) -> list[Found]:
+def ranking(now: Snapshot) -> list[Found]:
     """Every configuration that was run in full by any arm, best first."""
     errors: dict[str, list[float]] = defaultdict(list)
     first: dict[str, tuple[Search, FrozenTrial]] = {}
-    for search in study.arms:
-        for trial in study.trials(search):
+    for search in now.study.arms:
+        for trial in now.trials(search):
             if trial.state == TrialState.COMPLETE and trial.value is not None:
                 errors[key_of(trial.params)].append(trial.value)
                 first.setdefault(key_of(trial.params), (search, trial))
@@ -79,24 +80,110 @@ def ranking(study: Study) -> list[Found]:
     return sorted(found, key=lambda f: (f.error, f.source))
 
 
-def full_runs(study: Study) -> dict[tuple[str, int], FrozenTrial]:
+def full_runs(now: Snapshot) -> dict[tuple[str, int], FrozenTrial]:
     """Trials of full training by (key of the parameters, replica)."""
-    return {(key_of(trial.params), REPLICA.of(trial)): trial for trial in study.trials(study.full)}
+    return {
+        (key_of(trial.params), REPLICA.of(trial)): trial for trial in now.trials(now.study.full)
+    }
 
 
-def confirmed_runs(study: Study) -> list[tuple[Found, list[FrozenTrial]]]:
+def confirmed_runs(now: Snapshot) -> list[tuple[Found, list[FrozenTrial]]]:
     """The top configurations with their finished full runs over seeds, best mean first."""
-    if study.spec.promote is None:
+    promote = now.study.spec.promote
+    if promote is None:
         return []
-    runs = full_runs(study)
+    runs = full_runs(now)
     rows = []
-    for found in ranking(study)[: study.spec.promote.top]:
-        replicas = range(study.spec.promote.seeds)
-        trials = [runs.get((key_of(found.params), replica)) for replica in replicas]
+    for found in ranking(now)[: promote.top]:
+        trials = [runs.get((key_of(found.params), replica)) for replica in range(promote.seeds)]
         done = [t for t in trials if t is not None and t.state == TrialState.COMPLETE]
         if done:
             rows.append((found, done))
     return sorted(rows, key=lambda row: mean_error(row[1]))
+
+
+def best_configuration(now: Snapshot) -> Mapping[str, Any] | None:
+    """The parameters with the best mean validation error after full training, if any."""
+    rows = confirmed_runs(now)
+    return rows[0][0].params if rows else None
+
+
+@dataclass(frozen=True)
+class PlannedMember:
+    """A model of the ensemble, named by what it is trained with.
+
+    Attributes:
+        index: its place in the study file's [ensemble] members.
+        changes: what differs from the short trial's recipe.
+        seed: (study, trial, replica), as in RunSeed.
+    """
+
+    index: int
+    params: Mapping[str, Any]
+    changes: Mapping[str, Any]
+    seed: tuple[int, int, int]
+
+    @property
+    def key(self) -> str:
+        """Equal for members whose training is equal."""
+        return json.dumps([dict(self.params), dict(self.changes), self.seed], sort_keys=True)
+
+    def is_trained_by(self, trial: FrozenTrial) -> bool:
+        """True if this trial's model is the member."""
+        if (key := MEMBER_KEY.get(trial)) is not None:
+            return key == self.key
+        # Earlier versions gave members no key.
+        return MEMBER.of(trial) == self.index and key_of(trial.params) == key_of(self.params)
+
+
+def planned_members(now: Snapshot) -> list[PlannedMember]:
+    """The ensemble's members, all with the best configuration; none while that is unknown."""
+    best = best_configuration(now)
+    if now.study.spec.ensemble is None or best is None:
+        return []
+    return [
+        PlannedMember(i, best, changes, (now.study.spec.seed, MEMBER_RUN + i, 0))
+        for i, changes in enumerate(now.study.spec.member_changes())
+    ]
+
+
+def member_trials(now: Snapshot) -> list[FrozenTrial | None]:
+    """For each planned member the trial that trains it; None where there is none yet."""
+    trials = now.trials(now.study.ensemble)
+    return [
+        next((trial for trial in trials if member.is_trained_by(trial)), None)
+        for member in planned_members(now)
+    ]
+
+
+def scored_members(now: Snapshot) -> list[FrozenTrial]:
+    """Trials of the planned members that have scores; one that diverged or failed has none."""
+    return [
+        trial
+        for trial in member_trials(now)
+        if trial is not None and trial.state == TrialState.COMPLETE and TEST_ERROR.is_set(trial)
+    ]
+
+
+def combined_members(now: Snapshot) -> list[FrozenTrial]:
+    """Trials of the members that the stored ensemble was made of; none before there is one."""
+    if now.ensemble is None:
+        return []
+    trials = now.trials(now.study.ensemble)
+    if now.ensemble.trials is not None:
+        return [trials[number] for number in now.ensemble.trials]
+    # Earlier versions combined every member that had scores.
+    return [t for t in trials if not MEMBER_KEY.is_set(t) and _is_scored(t)]
+
+
+def _is_scored(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and TEST_ERROR.is_set(trial)
+
+
+def is_combined(now: Snapshot) -> bool:
+    """True if the stored ensemble is made of all planned members that have scores."""
+    made_of = {trial.number for trial in combined_members(now)}
+    return now.ensemble is not None and made_of == {t.number for t in scored_members(now)}
 
 
 def mean_error(trials: Sequence[FrozenTrial]) -> float:

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tuneoff.search.policies.base import History, NewTrial
+from tuneoff.search.policies.base import History
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt
-from tuneoff.search.store.attributes import FAILURE, UNTIL
 from tuneoff.search.study.study import Search, Study
-
-ENDS: dict[TrialState, attempts.End] = {
-    TrialState.COMPLETE: "finished",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-"""How the last attempt at a trial that was told ended."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,7 @@ class SearchState:
                     paused.append(trial)
                 elif last is None or last.end in ("released", "lost", "failed"):
                     orphans.append(trial)
-                # Else its worker has told it since the trials were read.
+                # An attempt that has ended otherwise finished the trial after the trials were read.
         return cls(
             trials=tuple(trials),
             attempts=dict(by_trial),
@@ -82,8 +73,13 @@ class SearchState:
         )
 
     def history(self, optuna_study: optuna.Study, horizon: int, budget: int | None) -> History:
-        """The search as its policy sees it; a budget of None is no bound."""
-        # Promoted trials are all run: they have no budget but their number.
+        """The search as its policy sees it.
+
+        Args:
+            horizon: epochs of a full run.
+            budget: epochs; None for full training and the ensemble, where every trial that was
+                enqueued is run whatever it costs.
+        """
         budget = 2**31 if budget is None else budget
         return History(
             study=optuna_study,
@@ -101,15 +97,6 @@ class SearchState:
     def failures(self, trial: FrozenTrial) -> int:
         """How many attempts at a trial failed or were lost; released ones do not count."""
         return sum(a.end in ("failed", "lost") for a in self.attempts.get(trial.number, ()))
-
-
-def read_states(study: Study, searches: Sequence[Search]) -> list[SearchState]:
-    """Groups as they stand, with every attempt."""
-    # Attempts first: a trial read later can only be further on than its attempts say.
-    by_search: dict[str, list[Attempt]] = defaultdict(list)
-    for row in attempts.read(study.database, [search.name for search in searches]):
-        by_search[row.search].append(row)
-    return [SearchState.of(study.trials(search), by_search[search.name]) for search in searches]
 
 
 def read_state(study: Study, search: Search) -> SearchState:
@@ -132,50 +119,3 @@ def read_state(study: Study, search: Search) -> SearchState:
 def history(study: Study, search: Search, now: SearchState) -> History:
     """A search as its policy sees it."""
     return now.history(study.optuna_study(search), study.spec.trial.epochs, search.budget)
-
-
-def tell(
-    study: Study, search: Search, trial: FrozenTrial, state: TrialState, value: float | None = None
-) -> None:
-    """Finish a trial, once: a trial that is finished already stays as it is.
-
-    A pruned trial is told its last reported value.
-    """
-    trial_id = study.trial_id(search, trial.number)
-    stored = study.database.optuna.get_trial(trial_id)
-    if stored.state.is_finished():
-        return
-    if value is None and state == TrialState.PRUNED and stored.intermediate_values:
-        value = stored.intermediate_values[max(stored.intermediate_values)]
-    values = None if value is None else [value]
-    study.database.optuna.set_trial_state_values(trial_id, state, values)
-
-
-def fail(study: Study, search: Search, trial: FrozenTrial, reason: str) -> None:
-    """Tell a trial FAIL, with the reason where people look for it."""
-    trial_id = study.trial_id(search, trial.number)
-    if not study.database.optuna.get_trial(trial_id).state.is_finished():
-        study.database.optuna.set_trial_user_attr(trial_id, *FAILURE.item(reason))
-        tell(study, search, trial, TrialState.FAIL)
-
-
-def new_trial(study: Study, state: TrialState, job: NewTrial) -> FrozenTrial:
-    """A trial to be stored, complete with its parameters."""
-    return FrozenTrial(
-        number=-1,
-        trial_id=-1,
-        state=state,
-        value=None,
-        datetime_start=datetime.now() if state == TrialState.RUNNING else None,
-        datetime_complete=None,
-        params=study.space.check(job.params),
-        distributions=dict(study.space.distributions),
-        user_attrs=dict(job.note),
-        system_attrs=UNTIL.entry(job.until_epoch) if state == TrialState.RUNNING else {},
-        intermediate_values={},
-    )
-
-
-def last_epoch(trial: FrozenTrial) -> int:
-    """The last epoch that was reported; 0 before the first."""
-    return max(trial.intermediate_values, default=0)

@@ -6,7 +6,6 @@ and NAME/ensemble for the ensemble's members.
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,11 +21,10 @@ from tuneoff.search.policies.build import build_policy, queue_policy
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.search.store.artifacts import Artifacts, open_artifacts
-from tuneoff.search.store.attributes import RECIPE_CHANGES, SEED
 from tuneoff.search.store.database import Database
+from tuneoff.search.store.ledger import Ledger
 from tuneoff.search.study import table
-from tuneoff.trainer.contract import RunSeed, Task
-from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.contract import Task
 
 FULL_RUN = 1_000_000
 """RunSeed.trial of full training: far from every search trial's, so that streams differ."""
@@ -54,15 +52,6 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What training one trial takes."""
-
-    recipe: Recipe
-    params: HyperParams
-    seed: RunSeed
-
-
-@dataclass(frozen=True)
 class Study:
     """An existing study.
 
@@ -82,6 +71,11 @@ class Study:
     def name(self) -> str:
         """The study file's name."""
         return self.spec.name
+
+    @property
+    def ledger(self) -> Ledger:
+        """The attempts at this study's trials, for whoever holds no lock."""
+        return Ledger(self.database)
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -163,20 +157,11 @@ class Study:
         _, study_id = self._open(search)
         return self.database.optuna.get_trial_id_from_study_id_trial_number(study_id, number)
 
-    def add_trial(self, search: Search, trial: FrozenTrial) -> FrozenTrial:
+    def store_trial(self, search: Search, template: FrozenTrial) -> FrozenTrial:
         """Store a new trial whole, in one transaction, and read it back with its number."""
         _, study_id = self._open(search)
-        trial_id = self.database.optuna.create_new_trial(study_id, template_trial=trial)
+        trial_id = self.database.optuna.create_new_trial(study_id, template_trial=template)
         return self.database.optuna.get_trial(trial_id)
-
-    def run_of(self, search: Search, trial: FrozenTrial) -> Run:
-        """What training this trial takes."""
-        recipe, params = self.space.apply(self.spec.recipe(), trial.params)
-        # What [promote] or a member states for itself beats a searched value.
-        recipe = recipe.override(RECIPE_CHANGES.get(trial) or {})
-        if (seed := SEED.get(trial)) is not None:
-            return Run(recipe, params, RunSeed(*seed))
-        return Run(recipe, params, RunSeed(self.spec.seed, trial.number, search.repeat))
 
     @cached_property
     def artifacts(self) -> Artifacts | None:
@@ -189,21 +174,10 @@ class Study:
         """The folder of this study's checkpoints, logs and report."""
         return self.work / f"{self.name}-{self.uid}"
 
-    def checkpoints(self, search: Search, trial: FrozenTrial) -> Path:
-        """The folder of a trial's checkpoints."""
-        return self._checkpoints_of(search) / f"{trial.number:05d}"
-
-    def _checkpoints_of(self, search: Search) -> Path:
+    def checkpoints(self, search: Search) -> Path:
+        """The folder of a search's checkpoints; each trial has one of its own in it."""
         inner = Path(search.arm, str(search.repeat)) if search.kind == "arm" else Path(search.kind)
         return self.folder / inner
-
-    def discard_checkpoints(self, search: Search, trial: FrozenTrial) -> None:
-        """Free the space of a trial that nobody goes on with; what cannot be deleted stays."""
-        shutil.rmtree(self.checkpoints(search, trial), ignore_errors=True)
-
-    def discard_all_checkpoints(self, search: Search) -> None:
-        """Free the space of a search that nobody goes on with; what cannot be deleted stays."""
-        shutil.rmtree(self._checkpoints_of(search), ignore_errors=True)
 
     def is_draining(self) -> bool:
         """True if workers were asked to finish what they have and leave."""

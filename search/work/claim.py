@@ -1,33 +1,38 @@
 """What a worker does next in a search: take over, start what waits, or ask the policy.
 
-Everything here happens under the search's lock, so workers that ask at once see each other's
-answers, and a budget is never claimed twice.
+Whatever is written here is written under the search's lock, so that workers that ask at once see
+each other's answers, and a budget is never claimed twice. The policy, which may fit a model, is
+asked without the lock: on SQLite there is one lock for all searches, and Postgres takes a lock from
+a holder that is silent for too long. Its answer counts only if the search, looked at again under
+the lock, is still as the policy saw it.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import Enum
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuneoff.search.errors import LeaseLost
 from tuneoff.search.policies.base import Job, NewTrial
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt, Worker
 from tuneoff.search.store.attributes import UNTIL
-from tuneoff.search.study.checkpoints import discard
-from tuneoff.search.study.state import (
-    ENDS,
-    SearchState,
-    fail,
-    history,
-    last_epoch,
-    new_trial,
-    read_state,
-    tell,
-)
+from tuneoff.search.study.state import SearchState, history, read_state
 from tuneoff.search.study.study import Search, Study
+from tuneoff.search.study.trial_ref import TrialRef, add_trial, last_epoch
+from tuneoff.search.work.outcome import (
+    discard_paused,
+    end_stale_attempts,
+    give_up,
+    prune_paused,
+)
+
+ROUNDS = 3
+"""How often the policy is asked in vain, because others were quicker, before the lock is held."""
+QUICK_SECONDS = 5.0
+"""A policy that took longer than this is never asked under the lock."""
 
 
 def reclaim(study: Study) -> None:
@@ -49,8 +54,7 @@ class Claim:
         before: the attempt at the same trial before this one.
     """
 
-    search: Search
-    trial: FrozenTrial
+    trial: TrialRef
     attempt: Attempt
     before: Attempt | None
 
@@ -65,36 +69,67 @@ class Nothing(Enum):
 def claim(study: Study, search: Search, worker: Worker) -> Claim | Nothing:
     """Own a trial of this search, or learn why there is none.
 
-    May be called again after a lost connection: what a broken call left behind is an orphan and
-    is taken over, at once, or after the grace period if its attempt had been stored.
+    When the database was away in the middle, what that has left behind is an orphan and is taken
+    over, at once, or after the grace period if its attempt had been stored.
+
+    Raises:
+        StorageOutage: the database stayed away for too long.
+    """
+    step, in_vain, longest = study.ledger.step, 0, 0.0
+    while True:
+        seen = step(read_state, study, search)
+        answer = None
+        if not (_has_trials(study, search, seen) or _has_stale_attempts(study, seen)):
+            started = time.monotonic()
+            answer = _Answer(_version(seen), step(next_job, study, search, seen))
+            longest = max(longest, time.monotonic() - started)
+        # Somebody else may be quicker, and then the policy is asked again. Whoever was too slow too
+        # often asks while all others have to wait, unless that could take long.
+        insist = in_vain + 1 >= ROUNDS and longest <= QUICK_SECONDS
+        found = step(_settle, study, search, worker, answer, insist and answer is not None)
+        if found is not None:
+            return found
+        in_vain += answer is not None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the policy answered when the search had this version; None if there is no more to do."""
+
+    version: object
+    job: Job | None
+
+
+def _settle(
+    study: Study, search: Search, worker: Worker, answer: _Answer | None, insist: bool
+) -> Claim | Nothing | None:
+    """Own a trial under the search's lock, or find that there is none.
+
+    Args:
+        answer: of the policy; None if it was not asked, because there seemed to be other trials.
+        insist: ask it again if the search has changed since.
+
+    Returns:
+        None if the policy is to be asked, without the lock.
     """
     with study.database.lock(search.name):
         end_stale_attempts(study, search)
         now = read_state(study, search)
-        for trial in now.orphans:
-            if not _give_up(study, search, trial, now):
-                return _take_over(study, search, trial, now, worker)
-        if (waiting := next_waiting(study, search, now)) is not None:
-            trial_id = study.trial_id(search, waiting.number)
-            study.database.optuna.set_trial_state_values(trial_id, TrialState.RUNNING)
-            epochs = study.run_of(search, waiting).recipe.epochs
-            return _insert(study, search, waiting, now, worker, epochs)
-        if (job := next_job(study, search, now)) is not None:
-            if isinstance(job, NewTrial):
-                trial = study.add_trial(search, new_trial(study, TrialState.RUNNING, job))
-            else:
-                trial = now.trials[job.number]
-            return _insert(study, search, trial, now, worker, job.until_epoch)
+        if (found := _take_over(study, search, now, worker)) is not None:
+            return found
+        if (found := _start_waiting(study, search, now, worker)) is not None:
+            return found
+        if insist and answer is not None and answer.version != _version(now):
+            now = read_state(study, search)  # some of its trials may just have been given up
+            answer = _Answer(_version(now), next_job(study, search, now))
+        if answer is None or answer.version != _version(now):
+            return None
+        if answer.job is not None:
+            return _start(study, search, now, worker, answer.job)
         if now.live:
             return Nothing.WAIT
-        for trial in now.paused:
-            tell(study, search, trial, TrialState.PRUNED)
-        if search.kind == "arm":
-            # Under the lock: nobody starts a trial meanwhile. Those of workers, too, who died
-            # before they could do so for their own trial.
-            study.discard_all_checkpoints(search)
-    for trial in now.paused:
-        discard(study, search, trial, now.attempts[trial.number][-1].number)
+        prune_paused(study, search, now)
+    discard_paused(study, search, now)
     return Nothing.DONE
 
 
@@ -102,7 +137,7 @@ def next_waiting(study: Study, search: Search, now: SearchState) -> FrozenTrial 
     """The first waiting trial that the budget allows."""
     remaining = history(study, search, now).remaining
     for trial in now.waiting:
-        if study.run_of(search, trial).recipe.epochs <= remaining:
+        if TrialRef(study, search, trial).run.recipe.epochs <= remaining:
             return trial
     return None
 
@@ -117,53 +152,71 @@ def next_job(study: Study, search: Search, now: SearchState) -> Job | None:
     return job if job.until_epoch - done <= seen.remaining else None
 
 
-def end_stale_attempts(study: Study, search: Search) -> list[Attempt]:
-    """Mark what shows no progress as lost, so that it is taken over. Needs the search's lock."""
-    ended = []
+def _has_trials(study: Study, search: Search, seen: SearchState) -> bool:
+    """True if the policy need not be asked."""
+    return bool(seen.orphans) or next_waiting(study, search, seen) is not None
+
+
+def _has_stale_attempts(study: Study, seen: SearchState) -> bool:
     grace = study.spec.workers.grace_seconds
-    stale = [a for a in attempts.live(study.database, [search.name]) if a.is_stale(grace)]
-    if stale:
-        trials = study.trials(search)
-        for attempt in stale:
-            # Told, it may be, by a worker that died before it could close its row.
-            end = ENDS.get(trials[attempt.trial].state, "lost")
-            reason = f"no sign of life from {attempt.worker}" if end == "lost" else None
-            try:
-                attempts.close(study.database, attempt, end, reason)
-                ended.append(attempt)
-            except LeaseLost:
-                continue
-    return ended
+    return any(rows[-1].is_stale(grace) for rows in seen.attempts.values())
 
 
-def _give_up(study: Study, search: Search, trial: FrozenTrial, now: SearchState) -> bool:
-    if now.failures(trial) < study.spec.workers.max_attempts:
-        return False
-    last = now.last(trial)
-    reason = (last and last.reason) or "unknown"
-    fail(study, search, trial, f"{now.failures(trial)} attempts failed; the last: {reason}")
-    return True
+def _version(now: SearchState) -> object:
+    """Equal for equal searches, as far as they change under the lock alone.
+
+    That is: which trials there are, which of them are owned, paused or finished, and how much of
+    the budget is left. That epochs of runs end meanwhile does not count: they move from what is
+    reserved to what is spent, and a policy that was asked under the lock would not see them either.
+    """
+    unfinished = [trial for trial in now.trials if not trial.state.is_finished()]
+    lasts = [(trial, now.last(trial)) for trial in unfinished]
+    return (
+        len(now.trials),
+        now.spent + now.reserved,
+        [(trial.number, trial.state, last and (last.number, last.end)) for trial, last in lasts],
+    )
 
 
-def _take_over(
-    study: Study, search: Search, trial: FrozenTrial, now: SearchState, worker: Worker
-) -> Claim:
-    last = now.last(trial)
-    if last is not None:
-        return _insert(study, search, trial, now, worker, last.until_epoch)
-    # Its maker died before the first attempt.
-    until = UNTIL.get(trial) or study.run_of(search, trial).recipe.epochs
-    return _insert(study, search, trial, now, worker, until)
+def _take_over(study: Study, search: Search, now: SearchState, worker: Worker) -> Claim | None:
+    """Own the first trial that nobody owns and that has not failed too often."""
+    for stored in now.orphans:
+        trial, last = TrialRef(study, search, stored), now.last(stored)
+        if give_up(trial, now.failures(stored), (last and last.reason) or "unknown"):
+            continue
+        if last is not None:
+            return _insert(trial, now, worker, last.until_epoch)
+        # The worker that made the trial died before the first attempt.
+        until = UNTIL.get(stored) or trial.run.recipe.epochs
+        return _insert(trial, now, worker, until)
+    return None
 
 
-def _insert(
-    study: Study, search: Search, trial: FrozenTrial, now: SearchState, worker: Worker, until: int
-) -> Claim:
-    before = now.last(trial)
+def _start_waiting(study: Study, search: Search, now: SearchState, worker: Worker) -> Claim | None:
+    """Own the first waiting trial that the budget allows."""
+    waiting = next_waiting(study, search, now)
+    if waiting is None:
+        return None
+    trial = TrialRef(study, search, waiting)
+    trial.start()
+    return _insert(trial, now, worker, trial.run.recipe.epochs)
+
+
+def _start(study: Study, search: Search, now: SearchState, worker: Worker, job: Job) -> Claim:
+    """Own the trial that a job is about."""
+    if isinstance(job, NewTrial):
+        trial = add_trial(study, search, TrialState.RUNNING, job)
+    else:
+        trial = TrialRef(study, search, now.trials[job.number])
+    return _insert(trial, now, worker, job.until_epoch)
+
+
+def _insert(trial: TrialRef, now: SearchState, worker: Worker, until: int) -> Claim:
+    before = now.last(trial.stored)
     number = before.number + 1 if before else 0
     # By the ledger: a worker may have died before it reported what it had entered there.
     start = before.reached if before else 0
     attempt = attempts.insert(
-        study.database, worker, search.name, trial.number, number, start, until
+        trial.study.database, worker, trial.search.name, trial.number, number, start, until
     )
-    return Claim(search, trial, attempt, before)
+    return Claim(trial, attempt, before)

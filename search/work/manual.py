@@ -13,8 +13,9 @@ from tuneoff.search.errors import UserError
 from tuneoff.search.policies.base import NewTrial
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.search.store.attributes import ENTERED, NOTE
-from tuneoff.search.study.state import history, new_trial, read_state
+from tuneoff.search.study.state import history, read_state
 from tuneoff.search.study.study import Search, Study
+from tuneoff.search.study.trial_ref import add_trial
 
 
 def parse_params(space: SearchSpace, words: Sequence[str]) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def parse_params(space: SearchSpace, words: Sequence[str]) -> dict[str, Any]:
         name = option.removeprefix("--").replace("-", "_")
         if not option.startswith("--") or name not in space.distributions:
             known = ", ".join(f"--{name}" for name in space.distributions)
-            raise UserError(f"{option}: is no parameter of this study; it searches: {known}")
+            raise UserError(f"{option}: this study does not search it; it searches: {known}")
         params[name] = _value(space, name, text)
     try:
         return space.check(params)
@@ -46,14 +47,14 @@ def enqueue_by_hand(
     Raises:
         UserError: there is no such arm or repeat, or no budget left for another trial.
     """
-    searches = _groups(study, arm, repeat)
+    searches = _hand_tuned_searches(study, arm, repeat)
     for search in searches:
         now = read_state(study, search)
         free = history(study, search, now).remaining - len(now.waiting) * study.spec.trial.epochs
         if free < study.spec.trial.epochs:
             raise UserError(
-                f"{search.name}: its budget is spent or promised "
-                f"({free} epochs are free, a trial takes {study.spec.trial.epochs})"
+                f"{search.name}: a trial takes {study.spec.trial.epochs} epochs, and of the budget "
+                f"{max(0, free)} are left; see `tuneoff status {study.name}`"
             )
     about = ENTERED.entry(datetime.now(UTC).isoformat(timespec="seconds"))
     if note:
@@ -62,21 +63,26 @@ def enqueue_by_hand(
     for search in searches:
         job = NewTrial(params, study.spec.trial.epochs, about)
         with study.database.lock(search.name):
-            trial = study.add_trial(search, new_trial(study, TrialState.WAITING, job))
-        labels.append(f"{search.name}#{trial.number}")
+            trial = add_trial(study, search, TrialState.WAITING, job)
+        labels.append(str(trial))
     return labels
 
 
-def _groups(study: Study, arm: str | None, repeat: int | None) -> list[Search]:
+def _hand_tuned_searches(study: Study, arm: str | None, repeat: int | None) -> list[Search]:
     hand = [name for name, settings in study.spec.arms.items() if settings.configs is not None]
     if arm is None and len(hand) != 1:
         raise UserError(f"study {study.name} has {len(hand)} hand-tuned arms; choose with --arm")
     chosen = arm or hand[0]
     if chosen not in hand:
-        raise UserError(f"{chosen} is no hand-tuned arm of {study.name}: {', '.join(hand)}")
-    searches = [g for g in study.arms if g.arm == chosen and repeat in (None, g.repeat)]
+        raise UserError(
+            f"--arm {chosen}: study {study.name} has no such hand-tuned arm; "
+            f"choose one of: {', '.join(hand)}"
+        )
+    searches = [s for s in study.arms if s.arm == chosen and repeat in (None, s.repeat)]
     if not searches:
-        raise UserError(f"there is no repeat {repeat}; they go from 0 to {study.spec.repeats - 1}")
+        raise UserError(
+            f"--repeat {repeat}: there is no such repeat; choose from 0 to {study.spec.repeats - 1}"
+        )
     return searches
 
 

@@ -1,4 +1,4 @@
-"""Run one claimed trial: train, report, decide, tell."""
+"""Run one claimed trial: train, report, decide, and record how it ended."""
 
 from __future__ import annotations
 
@@ -7,69 +7,42 @@ import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from optuna.trial import TrialState
 
+from tuneoff import files
 from tuneoff.search.errors import ArtifactError, ArtifactOutage, LeaseLost, StorageOutage
 from tuneoff.search.policies.base import Decision
 from tuneoff.search.store import attempts
-from tuneoff.search.store.attributes import ACCUMULATION, DIVERGED, ENVIRONMENT, RECIPE, TEST_ERROR
+from tuneoff.search.store.attributes import ACCUMULATION, ENVIRONMENT, RECIPE, TEST_ERROR
 from tuneoff.search.store.database import OUTAGES
-from tuneoff.search.study.checkpoints import discard, fetch, keep, keep_checkpoint
-from tuneoff.search.study.state import fail, history, last_epoch, read_state, tell
-from tuneoff.search.study.study import Run, Study
+from tuneoff.search.study.checkpoints import Uploads, fetch, keep
+from tuneoff.search.study.state import history, read_state
+from tuneoff.search.study.trial_ref import Run, TrialRef
 from tuneoff.search.work.claim import Claim
+from tuneoff.search.work.outcome import (
+    Completed,
+    Divergence,
+    Failure,
+    Interruption,
+    Outcome,
+    Paused,
+    Pruned,
+    record,
+)
 from tuneoff.search.work.watchdog import Watchdog
 from tuneoff.trainer.contract import EpochRecord, Scores, Split, Trainer
 from tuneoff.trainer.errors import CheckpointError, DataError, Diverged, Interrupted, ModelError
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Completed:
-    """Trained to its last epoch, with this validation error."""
-
-    error: float
+UNFIT = (ArtifactError, ArtifactOutage, CheckpointError, DataError, ModelError)
+"""No fault of the trial's parameters: it can go on where, or when, the fault is fixed."""
 
 
-@dataclass(frozen=True)
-class Stopped:
-    """Pruned or paused by the policy."""
-
-    decision: Decision
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """The loss became non-finite in this epoch."""
-
-    epoch: int
-
-
-@dataclass(frozen=True)
-class Interruption:
-    """Stopped from outside, to be continued; ``fatal`` if this worker cannot go on at all."""
-
-    reason: str
-    fatal: Exception | None = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The trainer raised what it should not: this attempt failed."""
-
-    reason: str
-
-
-Outcome = Completed | Stopped | Divergence | Interruption | Failure
-
-
-def run_trial(study: Study, claim: Claim, trainer: Trainer, stop: Callable[[], bool]) -> Outcome:
+def run_trial(claim: Claim, trainer: Trainer, stop: Callable[[], bool]) -> Outcome:
     """Train a claimed trial until it ends or is stopped, and record how it ended.
 
     Args:
@@ -79,186 +52,169 @@ def run_trial(study: Study, claim: Claim, trainer: Trainer, stop: Callable[[], b
         LeaseLost: another worker took the trial over; nothing more was written.
         StorageOutage: the database stayed away for too long.
     """
-    run = study.run_of(claim.search, claim.trial)
-    run = replace(run, recipe=trainer.resolve(run.recipe))
-    watchdog = Watchdog(study.spec.workers.grace_seconds, lambda: _hung(study, claim))
-    tick = _Tick(study, claim, stop, watchdog)
-    try:
-        outcome = _train(study, claim, run, trainer, tick)
-        if isinstance(outcome, Completed) and claim.search.kind != "arm":
-            _evaluate(study, claim, run, trainer, tick)
-    except Diverged as error:
-        outcome = Divergence(error.epoch)
-    except Interrupted as error:
-        outcome = Interruption(str(error))
-    except (ArtifactError, ArtifactOutage, CheckpointError, DataError, ModelError) as error:
-        # No fault of these parameters: the trial can go on where the fault is fixed.
-        outcome = Interruption(str(error), fatal=error)
-    except (LeaseLost, StorageOutage):
-        raise
-    except Exception as error:
-        log.exception("%s#%d: the trainer failed", claim.search.name, claim.trial.number)
-        outcome = Failure(f"{type(error).__name__}: {error}".splitlines()[0])
-    study.database.patiently(lambda: _record(study, claim, outcome))
+    trial = claim.trial
+    grace = trial.study.spec.workers.grace_seconds
+    tick = _Tick(claim, stop, Watchdog(grace, lambda: _end_hung_process(claim)))
+    with Uploads(trial, claim.attempt, trainer, stop) as uploads:
+        outcome = _train_and_score(claim, trainer, tick, uploads)
+    trial.study.ledger.step(record, trial, claim.attempt, outcome)
     return outcome
 
 
 class _Tick:
-    """Keeps the lease while epochs last, and hears of the wish to stop."""
+    """Keeps the trial while its epochs last, and passes on the wish to stop."""
 
-    def __init__(
-        self, study: Study, claim: Claim, stop: Callable[[], bool], watchdog: Watchdog
-    ) -> None:
-        self._study, self._claim, self._stop = study, claim, stop
+    def __init__(self, claim: Claim, stop: Callable[[], bool], watchdog: Watchdog) -> None:
+        self._claim, self._stop = claim, stop
         self.watchdog = watchdog
-        self._every = min(study.spec.workers.grace_seconds / 10, 15.0)
+        self._every = min(claim.trial.study.spec.workers.grace_seconds / 10, 15.0)
         self._last = time.monotonic()
 
     def __call__(self) -> bool:
         with self.watchdog.resting():  # the database may be away for longer than a trainer may
             if time.monotonic() - self._last > self._every:
-                database = self._study.database
-                database.patiently(lambda: attempts.touch(database, self._claim.attempt))
+                self._claim.trial.study.ledger.touch(self._claim.attempt)
                 self._last = time.monotonic()
         return self._stop()
 
 
-def _train(study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tick) -> Outcome:
+def _train_and_score(claim: Claim, trainer: Trainer, tick: _Tick, uploads: Uploads) -> Outcome:
+    """How the run ended. What other workers may need of it is in the artifact store then.
+
+    Raises:
+        LeaseLost, StorageOutage: as ``run_trial``.
+    """
+    outcome = _outcome(claim, trainer, tick, uploads)
+    if outcome.end == "pruned":
+        return outcome  # nobody needs its checkpoint
+    try:
+        uploads.flush(tick)
+    except UNFIT as error:
+        if not isinstance(outcome, Failure | Interruption):
+            return Interruption(str(error), fatal=error)
+        log.warning("%s: the newest checkpoint is in the folder alone: %s", claim.trial, error)
+    return outcome
+
+
+def _outcome(claim: Claim, trainer: Trainer, tick: _Tick, uploads: Uploads) -> Outcome:
+    """Train, and translate each way in which that may end."""
+    trial = claim.trial
+    run = replace(trial.run, recipe=trainer.resolve(trial.run.recipe))
+    try:
+        outcome = _train(claim, run, trainer, tick, uploads)
+        if isinstance(outcome, Completed) and trial.search.kind != "arm":
+            _score(claim, run, trainer, tick, uploads)
+        return outcome
+    except Diverged as error:
+        return Divergence(error.epoch)
+    except Interrupted as error:
+        return Interruption(str(error))
+    except UNFIT as error:
+        return Interruption(str(error), fatal=error)
+    except (LeaseLost, StorageOutage):
+        raise
+    except Exception as error:
+        log.exception("%s: the trainer failed", trial)
+        return Failure(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _train(claim: Claim, run: Run, trainer: Trainer, tick: _Tick, uploads: Uploads) -> Outcome:
+    """Enter and report each epoch, and stop after the one after which the run is to stop."""
+    trial, attempt, ledger = claim.trial, claim.attempt, claim.trial.study.ledger
     entered = claim.before.reached if claim.before else 0
-    decided = _decided(claim)
-    records = _epochs(study, claim, run, trainer, tick)
+    decided = _last_decided_epoch(claim)
     resumed, trained, seconds = 0, 0, 0.0
-    with closing(records):
-        for record in records:
-            if record.replayed:
-                resumed = record.epoch
+    with closing(_epochs(claim, run, trainer, tick, uploads)) as records:
+        for epoch in records:
+            if epoch.replayed:
+                resumed = epoch.epoch
                 if resumed > entered:
-                    _enter(study, claim, resumed)
+                    ledger.resumed_from(attempt, resumed, claim.before)
             else:
                 if trained == 0:
-                    _enter(study, claim, resumed)
+                    ledger.resumed_from(attempt, resumed, claim.before)
                 trained += 1
-                seconds += record.seconds
-                _progress(study, claim, trained, seconds)
-                keep_checkpoint(study, claim.search, claim.trial, claim.attempt, trainer, tick)
-            _report(study, claim, record)
-            if record.accumulation > run.recipe.accumulation and not record.replayed:
-                _note(study, claim, ACCUMULATION.item(record.accumulation))
-            if record.epoch == run.recipe.epochs:
-                return Completed(record.validation_error)
-            if record.epoch > decided or not record.replayed:
-                decision = _decide(study, claim)
-                if decision is not Decision.CONTINUE:
-                    return Stopped(decision)
-            if record.epoch >= claim.attempt.until_epoch:
-                return Stopped(Decision.PAUSE)
+                seconds += epoch.seconds
+                ledger.progress(attempt, trained, seconds)
+                uploads.put()
+            trial.report(epoch.epoch, epoch.validation_error)
+            if epoch.accumulation > run.recipe.accumulation and not epoch.replayed:
+                trial.note(ACCUMULATION.entry(epoch.accumulation))
+            asks = epoch.epoch > decided or not epoch.replayed
+            if (outcome := _after_epoch(claim, run, epoch, asks)) is not None:
+                return outcome
     raise RuntimeError(f"the trainer ended before epoch {run.recipe.epochs} of its recipe")
 
 
 def _epochs(
-    study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tick
+    claim: Claim, run: Run, trainer: Trainer, tick: _Tick, uploads: Uploads
 ) -> Generator[EpochRecord, None, None]:
     """The trainer's records, from the newest checkpoint on, wherever that was written."""
-    folder = study.checkpoints(claim.search, claim.trial)
-    fetch(study, claim.search, claim.trial, claim.before, tick)
+    fetch(claim.trial, claim.before, tick)
     try:
-        records = trainer.train(run.recipe, run.params, run.seed, folder, tick)
+        records = trainer.train(run.recipe, run.params, run.seed, claim.trial.folder, tick)
         with tick.watchdog:
             yield from tick.watchdog.over(records)
     except Interrupted:
-        keep_checkpoint(study, claim.search, claim.trial, claim.attempt, trainer, tick)
+        uploads.put()  # the checkpoint was written within an epoch
         raise
 
 
-def _hung(study: Study, claim: Claim) -> None:
-    """Give up the attempt and this process with it: a launcher starts another."""
-    reason = f"the trainer hung: no batch ended in {study.spec.workers.grace_seconds:g} s"
-    log.error("%s#%d: %s; this worker ends", claim.search.name, claim.trial.number, reason)
-    with suppress(LeaseLost, *OUTAGES):
-        attempts.close(study.database, claim.attempt, "lost", reason)
-    os._exit(1)
+def _last_decided_epoch(claim: Claim) -> int:
+    """The last epoch after which an earlier attempt has asked the policy how to go on."""
+    reported, before = claim.trial.last_epoch, claim.before
+    if before is not None and before.end == "lost" and before.from_epoch < reported:
+        # The worker that was lost may have died after it reported its last epoch, before it asked.
+        return reported - 1
+    return reported
 
 
-def _decided(claim: Claim) -> int:
-    """The last epoch after which an earlier attempt asked the policy what becomes of the run."""
-    reported = last_epoch(claim.trial)
-    before = claim.before
-    # A lost worker may have reported an epoch of its own and not come to the question.
-    unsure = before is not None and before.end == "lost" and before.from_epoch < reported
-    return reported - unsure
+def _after_epoch(claim: Claim, run: Run, epoch: EpochRecord, asks: bool) -> Outcome | None:
+    """What becomes of the run after an epoch; None if it goes on.
+
+    Args:
+        asks: False if the policy has been asked after this epoch before, and let the run go on.
+    """
+    if epoch.epoch == run.recipe.epochs:
+        return Completed(epoch.validation_error)
+    if asks and claim.trial.search.policy.stops:
+        decision = claim.trial.study.ledger.step(_decide, claim.trial)
+        if decision is Decision.PRUNE:
+            return Pruned()
+        if decision is Decision.PAUSE:
+            return Paused()
+    return Paused() if epoch.epoch >= claim.attempt.until_epoch else None
 
 
-def _enter(study: Study, claim: Claim, resumed: int) -> None:
-    database = study.database
-    database.patiently(
-        lambda: attempts.resumed_from(database, claim.attempt, resumed, claim.before)
-    )
+def _decide(trial: TrialRef) -> Decision:
+    """The policy's decision. No lock is held: it may fit a model, and changes nothing of others."""
+    now = read_state(trial.study, trial.search)
+    seen = history(trial.study, trial.search, now)
+    return trial.search.policy.after(seen, now.trials[trial.number])
 
 
-def _progress(study: Study, claim: Claim, epochs: int, seconds: float) -> None:
-    database = study.database
-    database.patiently(lambda: attempts.progress(database, claim.attempt, epochs, seconds))
-
-
-def _report(study: Study, claim: Claim, record: EpochRecord) -> None:
-    """Store an epoch's validation error, unless an earlier attempt had."""
-    if record.epoch in claim.trial.intermediate_values:
-        return
-    trial_id = study.trial_id(claim.search, claim.trial.number)
-    study.database.patiently(
-        lambda: study.database.optuna.set_trial_intermediate_value(
-            trial_id, record.epoch, record.validation_error
-        )
-    )
-
-
-def _note(study: Study, claim: Claim, item: tuple[str, Any]) -> None:
-    trial_id = study.trial_id(claim.search, claim.trial.number)
-    study.database.patiently(lambda: study.database.optuna.set_trial_user_attr(trial_id, *item))
-
-
-def _decide(study: Study, claim: Claim) -> Decision:
-    if not claim.search.policy.stops:
-        return Decision.CONTINUE
-
-    def ask() -> Decision:
-        now = read_state(study, claim.search)
-        trial = now.trials[claim.trial.number]
-        return claim.search.policy.after(history(study, claim.search, now), trial)
-
-    return study.database.patiently(ask)
-
-
-def _evaluate(study: Study, claim: Claim, run: Run, trainer: Trainer, tick: _Tick) -> None:
+def _score(claim: Claim, run: Run, trainer: Trainer, tick: _Tick, uploads: Uploads) -> None:
     """Score a promoted model on validation and, once, on the test split; keep the scores."""
-    folder = study.checkpoints(claim.search, claim.trial)
+    trial = claim.trial
     notes = ENVIRONMENT.entry(dict(trainer.describe())) | RECIPE.entry(run.recipe.to_dict())
     # Readers elsewhere look for all of it under the last attempt, which may have trained nothing.
-    keep_checkpoint(study, claim.search, claim.trial, claim.attempt, trainer, tick)
+    uploads.put()
+    uploads.flush(tick)
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
-        if study.task.sizes.get(split, 0):
-            scores = trainer.evaluate(run.recipe, folder, split)
-            path = _save_scores(folder, split, scores)
-            keep(study, claim.search, claim.trial, claim.attempt, path, tick)
+        if trial.study.task.sizes.get(split, 0):
+            scores = trainer.evaluate(run.recipe, trial.folder, split)
+            keep(trial, claim.attempt, _save_scores(trial.folder, split, scores), tick)
             if split == "test":
                 notes |= TEST_ERROR.entry(scores.error)
-
-    def store() -> None:
-        attempts.touch(study.database, claim.attempt)
-        trial_id = study.trial_id(claim.search, claim.trial.number)
-        for name, value in notes.items():
-            study.database.optuna.set_trial_user_attr(trial_id, name, value)
-
-    study.database.patiently(store)
+    trial.note_as_owner(claim.attempt, notes)
 
 
 def _save_scores(folder: Path, split: Split, scores: Scores) -> Path:
-    path, temporary = folder / f"{split}.npz", folder / f".{split}.npz"
+    path = folder / f"{split}.npz"
     try:
-        with temporary.open("wb") as file:
+        with files.replacing(path) as file:
             np.savez(file, logits=scores.logits, labels=scores.labels)
-        temporary.replace(path)
     except OSError as error:
         raise CheckpointError(
             f"a model's scores cannot be written to {folder} ({error.strerror}); fix that and "
@@ -267,44 +223,11 @@ def _save_scores(folder: Path, split: Split, scores: Scores) -> Path:
     return path
 
 
-def _tell_diverged(study: Study, claim: Claim, epoch: int) -> None:
-    storage, trial_id = study.database.optuna, study.trial_id(claim.search, claim.trial.number)
-    chance = study.task.chance_error
-    if not storage.get_trial(trial_id).state.is_finished():
-        storage.set_trial_user_attr(trial_id, *DIVERGED.item(epoch))
-        storage.set_trial_intermediate_value(trial_id, epoch, chance)
-        tell(study, claim.search, claim.trial, TrialState.COMPLETE, chance)
-
-
-def _record(study: Study, claim: Claim, outcome: Outcome) -> None:
-    """Tell Optuna and close the attempt, as one step under the search's lock.
-
-    The attempt's token is checked first, so that only the owner of the trial tells.
-    """
-    database, search, trial = study.database, claim.search, claim.trial
-    with database.lock(search.name):
-        attempts.touch(database, claim.attempt)
-        if isinstance(outcome, Completed):
-            tell(study, search, trial, TrialState.COMPLETE, outcome.error)
-            attempts.close(database, claim.attempt, "finished")
-        elif isinstance(outcome, Divergence):
-            attempts.diverged(database, claim.attempt, outcome.epoch)
-            _tell_diverged(study, claim, outcome.epoch)
-            attempts.close(database, claim.attempt, "finished", f"diverged in {outcome.epoch}")
-        elif isinstance(outcome, Stopped) and outcome.decision is Decision.PRUNE:
-            tell(study, search, trial, TrialState.PRUNED)
-            attempts.close(database, claim.attempt, "pruned")
-        elif isinstance(outcome, Stopped):
-            attempts.close(database, claim.attempt, "paused")
-        elif isinstance(outcome, Interruption):
-            attempts.close(database, claim.attempt, "released", outcome.reason)
-        else:
-            failures = read_state(study, search).failures(trial) + 1
-            if failures >= study.spec.workers.max_attempts:
-                fail(study, search, trial, f"{failures} attempts failed; last: {outcome.reason}")
-            attempts.close(database, claim.attempt, "failed", outcome.reason)
-    ended = isinstance(outcome, Completed | Divergence) or (
-        isinstance(outcome, Stopped) and outcome.decision is Decision.PRUNE
-    )
-    if ended and search.kind == "arm":
-        discard(study, search, trial, claim.attempt.number)
+def _end_hung_process(claim: Claim) -> None:
+    """Give up the attempt and this process with it: a launcher starts another."""
+    grace = claim.trial.study.spec.workers.grace_seconds
+    reason = f"the trainer hung: no batch ended in {grace:g} s"
+    log.error("%s: %s; this worker ends", claim.trial, reason)
+    with suppress(LeaseLost, *OUTAGES):
+        attempts.close(claim.trial.study.database, claim.attempt, "lost", reason)
+    os._exit(1)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tuneoff.search.errors import LeaseLost, TrainingFailed
-from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt, Worker
 from tuneoff.search.study.study import Search, Study
 from tuneoff.search.work.claim import Claim, Nothing, claim
-from tuneoff.search.work.trial import Failure, Interruption, run_trial
+from tuneoff.search.work.outcome import Failure, Interruption
+from tuneoff.search.work.trial import run_trial
 from tuneoff.trainer.contract import Trainer
 
 log = logging.getLogger(__name__)
@@ -62,10 +62,10 @@ def work(
     """
     done = failures = 0
     waiting = _Waiting()
-    while not (stop() or study.database.patiently(study.is_draining)):
+    while not (stop() or study.ledger.step(study.is_draining)):
         found = _find_work(study, searches, worker, waiting)
         if found is Nothing.DONE:
-            if study.database.patiently(advance):
+            if advance():
                 waiting = _Waiting()
                 continue
             return Summary(done, stopped=False)
@@ -74,15 +74,14 @@ def work(
             continue
         waiting = _Waiting()
         log.info(
-            "%s#%d: attempt %d, epochs %d to %d",
-            found.search.name,
-            found.trial.number,
+            "%s: attempt %d, epochs %d to %d",
+            found.trial,
             found.attempt.number,
             found.attempt.from_epoch,
             found.attempt.until_epoch,
         )
         try:
-            outcome = run_trial(study, found, trainer, stop)
+            outcome = run_trial(found, trainer, stop)
         except LeaseLost as error:
             log.warning("%s; leaving it", error)
             continue
@@ -100,10 +99,12 @@ def work(
 
 @dataclass
 class _Waiting:
-    """What a worker saw when there was nothing for it.
+    """What a worker saw when there was nothing for it to do.
 
-    Two hundred workers that ask thirty searches three times a second, while the last runs go on,
-    would keep the database from those runs.
+    At the end of a study most workers wait for the last runs. If each of two hundred workers asked
+    each of thirty searches for work three times a second, the database would have no time left for
+    the workers that still train. So a worker that waits asks rarely, and only one question: has an
+    attempt begun or ended? While none has, no search can have work.
     """
 
     live: frozenset[str] = frozenset()
@@ -132,13 +133,13 @@ def _find_work(
 ) -> Claim | Nothing:
     """A trial of the first search with the fewest workers that has one."""
     names = [search.name for search in searches]
-    live = study.database.patiently(lambda: attempts.live(study.database, names))
+    live = study.ledger.live(names)
     if waiting.is_in_vain(live, study.spec.workers.grace_seconds):
         return Nothing.WAIT
     busy = Counter(attempt.search for attempt in live)
     answer = Nothing.DONE
-    for search in sorted(searches, key=lambda g: (g.repeat, busy[g.name])):
-        found = study.database.patiently(lambda g=search: claim(study, g, worker))  # type: ignore[misc]
+    for search in sorted(searches, key=lambda s: (s.repeat, busy[s.name])):
+        found = claim(study, search, worker)
         if isinstance(found, Claim):
             return found
         if found is Nothing.WAIT:

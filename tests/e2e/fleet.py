@@ -36,6 +36,7 @@ from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.database import Database, open_database
 from tuneoff.search.study.opening import create_study, open_study
 from tuneoff.search.study.study import Study
+from tuneoff.search.study.trial_ref import TrialRef
 from tuneoff.search.work import claim as claims
 from tuneoff.search.work import trial as trials
 from tuneoff.search.work import worker as workers
@@ -265,8 +266,9 @@ def _wrap_search(point: Callable[..., None]) -> Callable[[Database], None]:
         return answer
 
     module.claim = claim
-    for name in ("_report", "_record", "tell"):
-        wrap(trials, name)
+    wrap(trials, "record")
+    for name in ("report", "tell"):
+        wrap(TrialRef, name)
     for name in ("insert", "resumed_from", "progress", "touch", "diverged", "close"):
         wrap(attempts, name, writes=True)
 

@@ -422,7 +422,7 @@ class TestStudy:
             (("--lr",), ("--lr has no value",)),
             (
                 ("--lr", "0.1", "--momentum", "0.9", "--weight_decay", "1e-4", "--arm", "bayes"),
-                ("bayes is no hand-tuned arm", "hand"),
+                ("has no such hand-tuned arm", "hand"),
             ),
             (
                 ("--lr", "0.1", "--momentum", "0.9", "--weight_decay", "1e-4", "--repeat", "9"),
@@ -449,7 +449,7 @@ class TestStudy:
     ) -> None:
         words = ("--lr", "0.1", "--momentum", "0.9", "--weight_decay", "1e-4")
         inside(finished, "try", "digits", *words)
-        assert "budget is spent or promised" in refused("try", "digits", *words, on=finished)
+        assert "of the budget 0 are left" in refused("try", "digits", *words, on=finished)
 
     def test_changed_since(
         self, finished: Any, refused: Callable[..., str], digits: Callable[..., list[str]]

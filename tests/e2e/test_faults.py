@@ -34,8 +34,9 @@ from tuneoff.search.store import attempts
 from tuneoff.search.store.attributes import DIVERGED, FAILURE
 from tuneoff.search.store.database import Database, open_database
 from tuneoff.search.study.opening import create_study, open_study
-from tuneoff.search.study.state import new_trial
+from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.study import Study
+from tuneoff.search.study.trial_ref import add_trial
 from tuneoff.trainer.contract import Task
 
 TASK = Task(
@@ -404,7 +405,7 @@ def make_ordeal(nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., Orde
         ("in checkpoint", 2),
         ("after checkpoint", 2),
         ("after progress", 2),
-        ("after _report", 3),  # between the last report and telling
+        ("after report", 3),  # between the last report and telling
         ("after tell", 1),
         ("after close", 1),
     ],
@@ -473,7 +474,7 @@ PAUSING = {
 @pytest.mark.parametrize(
     ("at", "do", "nth"),
     [
-        ("before _record", "KILL", 1),  # while it pauses
+        ("before record", "KILL", 1),  # while it pauses
         ("before close", "KILL", 1),
         ("after close", "KILL", 1),
         ("after resuming claim", "KILL", 1),  # while it resumes
@@ -505,8 +506,8 @@ def test_paused_and_resumed(
         ("in epoch", 4),
         ("in checkpoint", 2),
         ("after progress", 2),
-        ("before _report", 2),
-        ("before _record", 1),
+        ("before report", 2),
+        ("before record", 1),
     ],
 )
 def test_a_worker_that_comes_back_writes_nothing(
@@ -604,7 +605,7 @@ def test_sixteen_on_a_hundred_waiting_trials(
     study = ordeal.study
     for i in range(100):
         job = NewTrial({"lr": 1e-3 * (i + 1)}, 1)
-        study.add_trial(study.arms[0], new_trial(study, TrialState.WAITING, job))
+        add_trial(study, study.arms[0], TrialState.WAITING, job)
     ordeal.finish(16)
     ordeal.check(faults=0, epochs=100)
     assert len(ordeal.rows()) == 100
@@ -624,7 +625,7 @@ def failed_for_good(ordeal: Ordeal) -> str:
     assert {trial.state for trial in (good, *others)} == {TrialState.COMPLETE}
     assert len([row for row in ordeal.rows() if row.trial == 1]) == 3
     reason: str = FAILURE.of(bad)
-    assert read_status(ordeal.study).failures == (f"{search.name}#1: {reason}",)
+    assert read_status(Snapshot.of(ordeal.study)).failures == (f"{search.name}#1: {reason}",)
     return reason
 
 
@@ -655,7 +656,7 @@ def test_a_trainer_that_always_raises(
 ) -> None:
     ordeal = make_ordeal(arena, attempts=3)
     ordeal.supervise(2, fault("in epoch", do, nth=0, trial="00001"))
-    assert failed_for_good(ordeal) == f"3 attempts failed; last: {reason}"
+    assert failed_for_good(ordeal) == f"3 attempts failed; the last: {reason}"
 
 
 def test_people_see_why_a_trial_failed(
@@ -668,9 +669,8 @@ def test_people_see_why_a_trial_failed(
     ordeal.check(faults=1)
     name = ordeal.values["name"]
     said = make_tuneoff(sqlite_arena)("status", name).text
-    assert f"failed {name}/random/0#0: 1 attempts failed; last: RuntimeError: {OUT_OF_MEMORY}" in (
-        " ".join(said.split())
-    )
+    line = f"failed {name}/random/0#0: 1 attempt failed; the last: RuntimeError: {OUT_OF_MEMORY}"
+    assert line in " ".join(said.split())
 
 
 def test_status_sees_that_a_worker_is_lost(

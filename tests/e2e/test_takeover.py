@@ -77,11 +77,12 @@ def test_another_machine_takes_over(
     assert [row.end for row in search] == ["lost", "released", "finished"]
     lost, left, finished = search
     assert lost.epochs >= 5
-    # Whoever is killed loses the epoch that was not stored yet, and no more.
-    assert left.from_epoch in (lost.epochs, lost.epochs - 1)
+    # Whoever is killed loses the epochs that were not stored yet: those of the checkpoint that was
+    # on its way, of the one that waited, and the one that was trained.
+    assert lost.epochs - 3 <= left.from_epoch <= lost.epochs
     assert finished.from_epoch == left.from_epoch + left.epochs
     assert finished.from_epoch + finished.epochs == EPOCHS
-    assert sum(row.epochs for row in search) - EPOCHS in (0, 1)
+    assert sum(row.epochs for row in search) - EPOCHS == lost.epochs - left.from_epoch
     assert {trial["state"] for trial in ledger.trials()} == {"COMPLETE"}
 
     # The ensemble was trained by the one; the other has its predictions, to the last digit.

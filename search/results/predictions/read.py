@@ -14,20 +14,16 @@ from tuneoff.search.results.predictions.maps import maps_of
 from tuneoff.search.results.predictions.records import ArmPredictions
 from tuneoff.search.results.predictions.repeat import Repeat
 from tuneoff.search.study.selection import error_of, recommend
-from tuneoff.search.study.state import read_states
-from tuneoff.search.study.study import Study
+from tuneoff.search.study.snapshot import Snapshot
 
 
-def read_predictions(study: Study) -> list[ArmPredictions]:
+def read_predictions(now: Snapshot) -> list[ArmPredictions]:
     """One for each arm whose policy is curve-gp, as soon as one of its runs has an error."""
-    found = []
+    study, found = now.study, []
     for arm in study.spec.arms:
-        searches = [g for g in study.arms if g.arm == arm and isinstance(g.policy, CurveGP)]
-        nows = read_states(study, searches) if searches else []
+        searches = [s for s in study.arms if s.arm == arm and isinstance(s.policy, CurveGP)]
         with one_thread():
-            prediction = _arm_predictions(
-                [Repeat(study, *pair) for pair in zip(searches, nows, strict=True)]
-            )
+            prediction = _arm_predictions([Repeat(study, s, now.state(s)) for s in searches])
         found += [prediction] if prediction else []
     return found
 

@@ -19,8 +19,8 @@ from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.database import Database
 from tuneoff.search.store.tables import attempts_table
 from tuneoff.search.study.opening import open_study
-from tuneoff.search.study.state import new_trial
 from tuneoff.search.study.study import Search, Study
+from tuneoff.search.study.trial_ref import add_trial
 from tuneoff.testing import FakeClock
 
 
@@ -100,7 +100,7 @@ def count(database: Database) -> Counts:
 def add_ended_attempts(study: Study, search: int, me: Worker, number: int) -> None:
     """A finished trial that took so many attempts of one epoch each."""
     job = NewTrial({"lr": 0.1}, number)
-    trial = study.add_trial(study.arms[search], new_trial(study, TrialState.RUNNING, job))
+    trial = add_trial(study, study.arms[search], TrialState.RUNNING, job)
     first = attempts.insert(study.database, me, study.arms[search].name, trial.number, 0, 0, 9)
     study.database.optuna.set_trial_state_values(
         study.trial_id(study.arms[search], trial.number), TrialState.COMPLETE, [0.25]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tuneoff.search.errors import UserError
 from tuneoff.search.results.export import Exported, best, dump, format_of, load
+from tuneoff.search.study.trial_ref import TrialRef
 from tuneoff.search.work.promote import advance
 from tuneoff.search.work.worker import work
 from tuneoff.trainer.contract import RunSeed
@@ -178,7 +179,7 @@ def test_the_best_after_full_training_says_what_to_expect(
     assert "test_error" in found[0].expected
     assert found[0].environment == {"device": "cpu", "trainer": "curves"}
     assert found[0].recipe.precision == "fp32"
-    assert found[0].seed == study.run_of(study.full, runs[0]).seed
+    assert found[0].seed == TrialRef(study, study.full, runs[0]).run.seed
     assert found[0].expected["mean_validation_error"] <= found[1].expected["mean_validation_error"]
 
 

@@ -35,6 +35,7 @@ from tuneoff.search.results.predictions.records import ArmPredictions, Axis
 from tuneoff.search.results.read import read_results, trial_curves
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt
+from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.state import SearchState
 from tuneoff.search.work.claim import claim
 from tuneoff.search.work.worker import work
@@ -192,7 +193,7 @@ def searched(
 
 
 def only(study: Any) -> ArmPredictions:
-    (prediction,) = read_predictions(study)
+    (prediction,) = read_predictions(Snapshot.of(study))
     return prediction
 
 
@@ -456,7 +457,7 @@ class TestPages:
 
     def test_names_cannot_become_markup(self, searched: Any, tmp_path: Path) -> None:
         study = searched(space=MIXED)
-        results = read_results(study)
+        results = read_results(Snapshot.of(study))
         results = replace(
             results, arms=(NASTY,), runs=tuple(replace(run, arm=NASTY) for run in results.runs)
         )
@@ -483,9 +484,9 @@ class TestPages:
 
 def report(study: Any, out: Path) -> tuple[list[ArmPredictions], str, dict[str, Any]]:
     """Predictions, and the HTML and JSON of the report that has them."""
-    found, results = read_predictions(study), read_results(study)
+    found, results = read_predictions(Snapshot.of(study)), read_results(Snapshot.of(study))
     page = write_report(
-        results, compare(results), out, trials=trial_curves(study), predictions=found
+        results, compare(results), out, trials=trial_curves(Snapshot.of(study)), predictions=found
     )
     content = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return found, page.read_text(encoding="utf-8"), content

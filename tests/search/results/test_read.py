@@ -11,6 +11,7 @@ from tuneoff.search.results.anytime import incumbent
 from tuneoff.search.results.read import read_results
 from tuneoff.search.store.attributes import DIVERGED
 from tuneoff.search.study.selection import error_of, recommend
+from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.work.worker import work
 
 CURVE_GP = {"bayes": {"sampler": "curve-gp", "startup": 3}}
@@ -74,7 +75,7 @@ def searched(sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, 
 
 def test_a_short_run_that_diverges_does_not_become_the_incumbent(searched: Any) -> None:
     study = searched(lambda params, epoch: params.lr < 2e-3)
-    (run,) = read_results(study).runs
+    (run,) = read_results(Snapshot.of(study)).runs
     trials = study.trials(study.arms[0])
     curve = [error for _, error in incumbent(run)]
     first_full = next(i for i, step in enumerate(run.steps) if step.full)
@@ -88,7 +89,7 @@ def test_a_short_run_that_diverges_does_not_become_the_incumbent(searched: Any) 
 def test_a_run_that_diverges_later_is_the_incumbent_no_more(searched: Any) -> None:
     """What it had reached before goes for nothing: its configuration is known to diverge."""
     study = searched(lambda params, epoch: epoch == 9)
-    (run,) = read_results(study).runs
+    (run,) = read_results(Snapshot.of(study)).runs
     trials = study.trials(study.arms[0])
     curve = [error for _, error in incumbent(run)]
     healthy: dict[int, tuple[int, float]] = {}

@@ -20,6 +20,8 @@ from tuneoff.search.spec.reading import StudyFile, preflight, read_study_file
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.search.study.opening import create_study
 from tuneoff.search.study.selection import recommend
+from tuneoff.search.study.snapshot import Snapshot
+from tuneoff.search.study.trial_ref import TrialRef
 from tuneoff.search.work.manual import parse_params
 from tuneoff.search.work.promote import advance
 from tuneoff.search.work.worker import work
@@ -410,7 +412,8 @@ def test_a_factor_is_searched_promoted_and_exported(
         for trial in trials:
             assert type(trial.params["nesterov"]) is bool
             factor = trial.params["layer_decay.fc"]
-            assert study.run_of(search, trial).recipe.layer_decay == {"features": 2, "fc": factor}
+            recipe = TrialRef(study, search, trial).run.recipe
+            assert recipe.layer_decay == {"features": 2, "fc": factor}
     assert len({t.params["layer_decay.fc"] for g in study.arms for t in study.trials(g)}) > 5
     picked = {recommend(study.trials(search)).params["layer_decay.fc"] for search in study.arms}  # type: ignore[union-attr]
     for search in (study.full, study.ensemble):
@@ -418,17 +421,18 @@ def test_a_factor_is_searched_promoted_and_exported(
         for trial in study.trials(search):
             factor = trial.params["layer_decay.fc"]
             assert factor in picked
-            saved = checkpoint.load_newest(study.checkpoints(search, trial), {})
+            saved = checkpoint.load_newest(TrialRef(study, search, trial).folder, {})
             assert saved is not None
             decays = sorted(g["weight_decay"] for g in saved.optimizer["param_groups"])
             assert decays == pytest.approx(sorted([2e-4, factor * 1e-4]))
 
-    results = read_results(study)
-    predictions = read_predictions(study)
+    now = Snapshot.of(study)
+    results = read_results(now)
+    predictions = read_predictions(now)
     assert predictions
     comparison = compare(results)
     page = write_report(
-        results, comparison, tmp_path, trials=trial_curves(study), predictions=predictions
+        results, comparison, tmp_path, trials=trial_curves(now), predictions=predictions
     )
     assert "layer_decay.fc" in page.read_text()
 

@@ -6,9 +6,10 @@ import io
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,13 +21,16 @@ from tuneoff.retry import Patience
 from tuneoff.search.errors import ArtifactError, ArtifactOutage, LeaseLost, StudyError
 from tuneoff.search.policies.base import Decision
 from tuneoff.search.store import attempts
+from tuneoff.search.store.artifacts import Artifacts
 from tuneoff.search.store.attributes import ENSEMBLE
-from tuneoff.search.study.checkpoints import keep, read_scores
+from tuneoff.search.study.checkpoints import Uploads, keep, read_scores
 from tuneoff.search.study.opening import MARK, check_artifacts, create_study, open_study
 from tuneoff.search.study.study import Study
+from tuneoff.search.study.trial_ref import TrialRef
 from tuneoff.search.work.claim import Claim, claim
+from tuneoff.search.work.outcome import Completed, Interruption, Paused, Pruned
 from tuneoff.search.work.promote import advance, is_promoted
-from tuneoff.search.work.trial import Completed, Interruption, Stopped, run_trial
+from tuneoff.search.work.trial import run_trial
 from tuneoff.search.work.worker import work
 
 EPOCHS = 6
@@ -74,9 +78,22 @@ def in_batch(number: int, do: Callable[[], object]) -> Callable[[Path, int], Non
 
 
 @pytest.fixture
+def swift_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload takes less than an epoch: each ends before training goes on."""
+    put = Uploads.put
+
+    def and_wait(self: Uploads) -> None:
+        put(self)
+        self.flush(lambda: False)
+
+    monkeypatch.setattr(Uploads, "put", and_wait)
+
+
+@pytest.fixture
 def machines(
-    sqlite_database: Any, make_study: Any, make_trainer: Any, tmp_path: Path, store_url: str
-) -> Callable[..., tuple[Machine, ...]]:
+    sqlite_database: Any, make_study: Any, make_trainer: Any, tmp_path: Path, store_url: str,
+    swift_uploads: None,
+) -> Callable[..., tuple[Machine, ...]]:  # fmt: skip
     """Machines of one study, each with a folder of its own: machines(2, budget=...)."""
 
     def make(count: int, **changes: Any) -> tuple[Machine, ...]:
@@ -158,13 +175,13 @@ def test_another_machine_goes_on_from_the_store(
         patch.setattr(type(a.study.artifacts), "put", watched)
         mine = a.claim(doomed)
         with pytest.raises(Killed):
-            run_trial(a.study, mine, a.trainer, never)
+            run_trial(mine, a.trainer, never)
 
-    assert isinstance(run_trial(b.study, b.claim(me), b.trainer, never), Completed)
+    assert isinstance(run_trial(b.claim(me), b.trainer, never), Completed)
     assert trained(b) == sorted([*range(1, EPOCHS + 1), *again])
     assert sum(paid for _, paid in ledger(b)) == len(trained(b)) - unpaid
     (trial,) = b.study.trials(b.study.arms[0])
-    run = b.study.run_of(b.study.arms[0], trial)
+    run = TrialRef(b.study, b.study.arms[0], trial).run
     curve = {e: b.trainer.error(run.params, run.seed, e) for e in range(1, EPOCHS + 1)}
     assert trial.intermediate_values == curve
     # A finished search trial leaves nothing behind; what A had goes when A next looks.
@@ -182,10 +199,10 @@ def test_who_is_asked_to_leave_hands_over_what_it_has(
     for machine, last in ((a, 3), (b, 5)):
         asked = threading.Event()
         machine.trainer.at = at("batch", in_batch(last, asked.set))
-        outcome = run_trial(machine.study, machine.claim(me), machine.trainer, asked.is_set)
+        outcome = run_trial(machine.claim(me), machine.trainer, asked.is_set)
         assert isinstance(outcome, Interruption)
         assert outcome.fatal is None
-    assert isinstance(run_trial(c.study, c.claim(me), c.trainer, never), Completed)
+    assert isinstance(run_trial(c.claim(me), c.trainer, never), Completed)
     assert trained(c) == list(range(1, EPOCHS + 1))
     assert [start for start, _ in ledger(c)] == [0, 2, 4]
     assert sum(paid for _, paid in ledger(c)) == EPOCHS
@@ -210,13 +227,14 @@ def test_a_run_paused_here_is_resumed_there(
 
     first = a.claim(me)
     policy: Any = Pause()
-    first = replace(first, search=replace(first.search, policy=policy))
-    assert run_trial(a.study, first, a.trainer, never) == Stopped(Decision.PAUSE)
+    search = replace(first.trial.search, policy=policy)
+    first = replace(first, trial=replace(first.trial, search=search))
+    assert run_trial(first, a.trainer, never) == Paused()
     assert stored(a.study) == ["random/0/00000/0/checkpoint"]
-    for machine, outcome in ((b, Stopped(Decision.PAUSE)), (a, None)):
-        found = claim(machine.study, first.search, me)
+    for machine, outcome in ((b, Paused()), (a, None)):
+        found = claim(machine.study, search, me)
         assert isinstance(found, Claim)
-        ended = run_trial(machine.study, found, machine.trainer, never)
+        ended = run_trial(found, machine.trainer, never)
         assert ended == outcome or (outcome is None and isinstance(ended, Completed))
     assert trained(a) == list(range(1, EPOCHS + 1))
     assert ledger(a) == [(0, 2), (2, 2), (4, 2)]
@@ -236,7 +254,7 @@ def test_only_the_newest_and_the_one_before_are_kept(
 
         machine.trainer.at = at("epoch", die)
         with pytest.raises(Killed):
-            run_trial(machine.study, machine.claim(doomed), machine.trainer, never)
+            run_trial(machine.claim(doomed), machine.trainer, never)
     assert [start for start, _ in ledger(fleet[0])] == [0, 2, 4, 6]
     assert stored(fleet[0].study) == [f"random/0/00000/{n}/checkpoint" for n in (2, 3)]
 
@@ -256,15 +274,15 @@ def test_a_damaged_object_falls_back_to_the_attempt_before(
         machine.trainer.at = at("epoch", die)
         last = machine.claim(doomed)
         with pytest.raises(Killed):
-            run_trial(machine.study, last, machine.trainer, never)
+            run_trial(last, machine.trainer, never)
     store = c.study.artifacts
-    folder = c.study.checkpoints(last.search, last.trial).relative_to(c.study.work)
+    folder = last.trial.folder.relative_to(last.trial.study.work)
     key = f"{store.prefix}{folder.as_posix()}/1/checkpoint"
     with closing(store.store.open_reader(key)) as reader:
         whole = reader.read()
     bad = {"cut": whole[:-5], "empty": b"", "foreign": b"\x89PNG" + whole}[damage]
     store.store.write(key, io.BytesIO(bad))
-    assert isinstance(run_trial(c.study, c.claim(me), c.trainer, never), Completed)
+    assert isinstance(run_trial(c.claim(me), c.trainer, never), Completed)
     # Epochs 3 to 5 are lost with the object, and the ledger says so.
     assert ledger(c) == [(0, 2), (2, 3), (2, 4)]
     assert trained(c) == [1, 2, 3, 3, 4, 4, 5, 5, 6]
@@ -284,11 +302,12 @@ def test_a_stalled_worker_overwrites_nothing_of_its_successors(
     a.trainer.at = at("batch", hang)
     mine = a.claim(me)
     stalled = replace(a.study, database=reopen(a.study.database))
+    stalling = replace(mine, trial=replace(mine.trial, study=stalled))
     outcome: list[Any] = []
 
     def stall() -> None:
         try:
-            outcome.append(run_trial(stalled, mine, a.trainer, never))
+            outcome.append(run_trial(stalling, a.trainer, never))
         except LeaseLost as error:
             outcome.append(error)
         stalled.database.optuna.remove_session()
@@ -297,7 +316,7 @@ def test_a_stalled_worker_overwrites_nothing_of_its_successors(
     thread.start()
     assert hanging.wait(60)
     age(b.study.database, mine.attempt, 2 * b.study.spec.workers.grace_seconds)
-    theirs = claim(b.study, mine.search, me)
+    theirs = claim(b.study, mine.trial.search, me)
     assert isinstance(theirs, Claim)
     assert thread.is_alive()
     left = iter(range(2))
@@ -308,14 +327,14 @@ def test_a_stalled_worker_overwrites_nothing_of_its_successors(
 
     b.trainer.at = at("epoch", stop_after_two)
     with pytest.raises(Killed):
-        run_trial(b.study, theirs, b.trainer, never)
+        run_trial(theirs, b.trainer, never)
     before = stored(b.study)
     go.set()
     thread.join(60)
     assert [type(found) for found in outcome] == [LeaseLost]
     # The stalled worker's own third epoch is in its folder and nowhere else.
     assert stored(b.study) == before == [f"random/0/00000/{n}/checkpoint" for n in (0, 1)]
-    folder = b.study.checkpoints(mine.search, mine.trial).relative_to(b.study.work)
+    folder = mine.trial.folder.relative_to(a.study.work)
     path = c.study.artifacts.get(f"{folder.as_posix()}/1/checkpoint", c.study.work)
     assert path is not None
     assert path.name == "000004-00000000.json"
@@ -337,7 +356,7 @@ def test_a_store_that_is_gone_releases_the_trial_and_says_so(
 
     a.trainer.at = at("batch", lose)
     a.study.__dict__["artifacts"] = replace(a.study.artifacts, patience=Patience(0.5))
-    outcome = run_trial(a.study, a.claim(me), a.trainer, never)
+    outcome = run_trial(a.claim(me), a.trainer, never)
     assert isinstance(outcome, Interruption)
     assert isinstance(outcome.fatal, ArtifactOutage)
     assert "could not be reached for" in outcome.reason
@@ -351,14 +370,14 @@ def test_a_store_that_is_gone_releases_the_trial_and_says_so(
         shutil.move(root.with_name("gone"), root)
     else:
         s3_server.start()
-    assert isinstance(run_trial(b.study, b.claim(me), b.trainer, never), Completed)
+    assert isinstance(run_trial(b.claim(me), b.trainer, never), Completed)
     assert trained(b) == [1, 2, 3, 3, 4, 5, 6]
     assert sum(paid for _, paid in ledger(b)) == 7
 
 
 def test_a_bucket_that_is_deleted_releases_the_trial_at_once(
     bucket_url: str, s3_server: Any, sqlite_database: Any, make_study: Any, make_trainer: Any,
-    me: Any, never: Any,
+    me: Any, never: Any, swift_uploads: None,
 ) -> None:  # fmt: skip
     study = make_study(sqlite_database, workers={"artifacts": bucket_url})
     bucket = urlsplit(bucket_url).netloc
@@ -394,7 +413,8 @@ def test_what_was_promoted_here_is_combined_there(
     assert len(table.members) == 2
     for trial in b.study.trials(b.study.ensemble):
         assert trial.state == TrialState.COMPLETE
-        assert read_scores(b.study, trial, "test").error == table.members[trial.number].test_error
+        scores = read_scores(TrialRef(b.study, b.study.ensemble, trial), "test")
+        assert scores.error == table.members[trial.number].test_error
     assert {key.rsplit("/", 1)[1] for key in stored(b.study)} == {
         "checkpoint",
         "validation.npz",
@@ -407,6 +427,182 @@ def step(machine: Machine) -> bool:
     from tuneoff.search.work.promote import enqueue_full, enqueue_members
 
     return bool(enqueue_full(machine.study) or enqueue_members(machine.study))
+
+
+class TestSlowStore:
+    """Uploads that take longer than epochs."""
+
+    @dataclass
+    class Gate:
+        """Holds uploads up before they begin."""
+
+        open: threading.Event = field(default_factory=threading.Event)
+        reached: threading.Event = field(default_factory=threading.Event)
+        held_from: int = 1
+        begun: int = 0
+
+        def wait(self) -> None:
+            self.begun += 1
+            if self.begun >= self.held_from:
+                self.reached.set()
+                assert self.open.wait(60)
+
+    @pytest.fixture
+    def gate(self, monkeypatch: pytest.MonkeyPatch) -> TestSlowStore.Gate:
+        gate, put = self.Gate(), Artifacts.put
+
+        def held_up(self: Artifacts, key: str, *rest: Any, **options: Any) -> None:
+            if key.endswith("checkpoint"):
+                gate.wait()
+            put(self, key, *rest, **options)
+
+        monkeypatch.setattr(Artifacts, "put", held_up)
+        return gate
+
+    @pytest.fixture
+    def study(self, sqlite_database: Any, make_study: Any, folder_url: str) -> Any:
+        return make_study(
+            sqlite_database,
+            trial={"epochs": EPOCHS},
+            budget={"epochs": 4 * EPOCHS},
+            workers={"artifacts": folder_url},
+        )
+
+    def claimed(self, study: Any, me: Any, policy: Any = None) -> Claim:
+        found = claim(study, study.arms[0], me)
+        assert isinstance(found, Claim)
+        search = replace(found.trial.search, policy=policy or found.trial.search.policy)
+        return replace(found, trial=replace(found.trial, search=search))
+
+    def test_training_is_not_held_up(
+        self, gate: Gate, study: Any, make_trainer: Any, me: Any, never: Any
+    ) -> None:
+        """All epochs are trained, entered and reported while the first upload lasts."""
+        ended: list[Any] = []
+
+        def at_the_end(point: str) -> None:
+            ended.append(point)
+            if ended.count("checkpoint written") == EPOCHS:
+                gate.open.set()
+
+        trainer = make_trainer(step=at_the_end)
+        mine = self.claimed(study, me)
+        assert isinstance(run_trial(mine, trainer, never), Completed)
+        # The first checkpoint, and the newest when that was stored: those between never were.
+        assert gate.begun == 2
+
+    @pytest.mark.parametrize("end", ["paused", "released"])
+    def test_what_others_rely_on_is_stored_before_the_ledger_says_so(
+        self, gate: Gate, study: Any, make_trainer: Any, me: Any, monkeypatch: Any,
+        tmp_path: Path, end: str,
+    ) -> None:  # fmt: skip
+        asked = threading.Event()
+
+        class Pause:
+            stops = True
+
+            def after(self, history: Any, trial: Any) -> Decision:
+                if max(trial.intermediate_values) < 4:
+                    return Decision.CONTINUE
+                threading.Timer(0.5, gate.open.set).start()
+                asked.set()
+                return Decision.PAUSE if end == "paused" else Decision.CONTINUE
+
+        mine = self.claimed(study, me, Pause())
+        close = attempts.close
+
+        def watched(database: Any, attempt: Any, how: str, reason: Any) -> None:
+            elsewhere = tmp_path / "elsewhere"
+            key = mine.trial.folder.relative_to(study.work) / "0" / "checkpoint"
+            stored = study.artifacts.get(key.as_posix(), elsewhere)
+            assert stored is not None
+            assert stored.name == make_trainer().newest(mine.trial.folder).name
+            close(database, attempt, how, reason)
+
+        monkeypatch.setattr(attempts, "close", watched)
+        run_trial(mine, make_trainer(), asked.is_set if end == "released" else lambda: False)
+        (row,) = attempts.read(study.database, [study.arms[0].name])
+        assert (row.end, row.epochs) == (end, 4)
+
+    def test_a_kill_loses_what_was_not_stored_yet(
+        self, gate: Gate, study: Any, make_trainer: Any, doomed: Any, me: Any, never: Any,
+        tmp_path: Path,
+    ) -> None:  # fmt: skip
+        """The first checkpoint is stored; the second is on its way, the newest one waits."""
+        gate.held_from = 2
+
+        def die(folder: Path, epoch: int) -> None:
+            if epoch == 2:
+                wait_until(lambda: gate.begun == 1 and stored_in(study) == ["000001-00000000.json"])
+            if epoch == 5:
+                assert gate.reached.wait(60)
+                # Only now: what is on its way when a process is killed does not arrive.
+                threading.Timer(0.2, gate.open.set).start()
+                raise Killed
+
+        with pytest.raises(Killed):
+            run_trial(self.claimed(study, doomed), make_trainer(fails=die), never)
+        gate.held_from = 99
+        b = open_study(study.database, study.name, tmp_path / "machine-b")
+        trainer = replace(make_trainer(), root=b.work)
+        outcome = run_trial(self.claimed(b, me), trainer, never)
+        assert isinstance(outcome, Completed)
+        rows = attempts.read(study.database, [study.arms[0].name])
+        assert [(row.from_epoch, row.epochs) for row in rows] == [(0, 4), (1, EPOCHS - 1)]
+
+    def test_a_run_that_is_pruned_waits_for_no_upload(
+        self, gate: Gate, study: Any, make_trainer: Any, me: Any, never: Any
+    ) -> None:
+        class Prune:
+            stops = True
+
+            def after(self, history: Any, trial: Any) -> Decision:
+                assert gate.reached.wait(60)
+                threading.Timer(0.2, gate.open.set).start()
+                return Decision.PRUNE
+
+        outcome = run_trial(self.claimed(study, me, Prune()), make_trainer(), never)
+        assert outcome == Pruned()
+        assert stored_in(study) == []
+
+    @pytest.mark.parametrize("epoch", [1, EPOCHS])
+    def test_a_store_that_refuses_ends_the_attempt(
+        self, study: Any, make_trainer: Any, me: Any, never: Any, monkeypatch: Any, epoch: int
+    ) -> None:
+        """Whenever that is noticed: before a later epoch, or when all have been trained."""
+        refused = threading.Event()
+
+        def refuse(self: Artifacts, key: str, *rest: Any, **options: Any) -> None:
+            if epoch == 1 or "6" in str(trainer.newest(mine.trial.folder)):
+                refused.set()
+                raise ArtifactError("no more")
+
+        def wait(folder: Path, now: int) -> None:
+            if now == epoch + 1:
+                assert refused.wait(60)
+
+        monkeypatch.setattr(Artifacts, "put", refuse)
+        mine, trainer = self.claimed(study, me), make_trainer(fails=wait)
+        outcome = run_trial(mine, trainer, never)
+        assert isinstance(outcome, Interruption)
+        assert isinstance(outcome.fatal, ArtifactError)
+        (row,) = attempts.read(study.database, [study.arms[0].name])
+        assert (row.end, row.reason) == ("released", "no more")
+        assert study.trials(study.arms[0])[0].state == TrialState.RUNNING
+
+
+def stored_in(study: Any) -> list[str]:
+    """The names of the files that a folder has in store, without the study's mark."""
+    store: Any = study.artifacts.store
+    headers = [p.read_bytes().split(b"\n")[0] for p in store.folder.rglob("checkpoint")]
+    return [header.split()[-1].decode() for header in headers]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_scores_that_are_nowhere(
@@ -475,11 +671,11 @@ def test_a_long_upload_keeps_the_lease(
     def tick() -> bool:
         # boto3 reads the parts of an object in threads of its own.
         attempts.touch(database, mine.attempt)
-        (row,) = attempts.read(database, [mine.search.name])
+        (row,) = attempts.read(database, [mine.trial.search.name])
         seen.append((threading.current_thread().name, row.progressed))
         return False
 
-    keep(study, mine.search, mine.trial, mine.attempt, file, tick)
+    keep(mine.trial, mine.attempt, file, tick)
     assert len({thread for thread, _ in seen}) > 1
     assert len(seen) >= 4
     assert [when for _, when in seen] == sorted(when for _, when in seen)

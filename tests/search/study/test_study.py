@@ -203,7 +203,7 @@ def test_runs_of_one_repeat_have_its_seeds(sqlite_database: Any, make_study: Any
     for search in study.arms:
         found = claim(study, search, me)
         assert isinstance(found, Claim)
-        run = study.run_of(search, found.trial)
+        run = found.trial.run
         assert run.seed == RunSeed(7, 0, search.repeat)
         assert run.params.momentum == 0.7
-        assert run.params.lr == found.trial.params["lr"]
+        assert run.params.lr == found.trial.stored.params["lr"]

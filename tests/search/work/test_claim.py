@@ -19,9 +19,11 @@ from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.attributes import FAILURE
 from tuneoff.search.store.database import open_database
 from tuneoff.search.study.opening import open_study
-from tuneoff.search.study.state import fail, new_trial, read_state, read_states, tell
+from tuneoff.search.study.state import SearchState, read_state
 from tuneoff.search.study.study import Search, Study
-from tuneoff.search.work.claim import Claim, Nothing, claim, end_stale_attempts
+from tuneoff.search.study.trial_ref import add_trial
+from tuneoff.search.work.claim import Claim, Nothing, claim
+from tuneoff.search.work.outcome import end_stale_attempts
 
 
 def own(found: Claim | Nothing) -> Claim:
@@ -33,16 +35,15 @@ def end(study: Study, claimed: Claim, kind: Any, epochs: int = 0, reason: Any = 
     """What a worker writes who trained this many epochs and then ended so."""
     for epoch in range(1, epochs + 1):
         attempts.progress(study.database, claimed.attempt, epoch, float(epoch))
-        trial_id = study.trial_id(claimed.search, claimed.trial.number)
         reached = claimed.attempt.from_epoch + epoch
-        study.database.optuna.set_trial_intermediate_value(trial_id, reached, 1 / (1 + reached))
+        claimed.trial.report(reached, 1 / (1 + reached))
     if kind == "finished":
-        tell(study, claimed.search, claimed.trial, TrialState.COMPLETE, 0.5)
+        claimed.trial.tell(TrialState.COMPLETE, 0.5)
     attempts.close(study.database, claimed.attempt, kind, reason)
 
 
 def enqueue(study: Study, search: Search, lr: float) -> None:
-    study.add_trial(search, new_trial(study, TrialState.WAITING, NewTrial({"lr": lr}, 3)))
+    add_trial(study, search, TrialState.WAITING, NewTrial({"lr": lr}, 3))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def test_a_claim_is_a_new_trial_and_its_first_attempt(
     study = make_study(database)
     found = own(claim(study, study.arms[0], me))
     assert found.before is None
-    assert (found.trial.number, found.trial.state) == (0, TrialState.RUNNING)
+    assert (found.trial.number, found.trial.stored.state) == (0, TrialState.RUNNING)
     attempt = found.attempt
     assert (attempt.trial, attempt.number, attempt.from_epoch, attempt.until_epoch) == (0, 0, 0, 3)
     assert attempt.worker == me.name
@@ -101,7 +102,7 @@ def _claim_all(url: str, name: str, work: Path, me: Worker, barrier: Any, result
     (search,) = study.arms
     barrier.wait()
     mine = []
-    while (found := database.patiently(lambda: claim(study, search, me))) is not Nothing.DONE:
+    while (found := claim(study, search, me)) is not Nothing.DONE:
         if isinstance(found, Claim):
             mine.append((found.trial.number, found.attempt.number))
             end(study, found, "finished", 1)
@@ -124,7 +125,8 @@ def test_what_is_settled_is_read_once_and_counted_for_ever(
         return read(database, searches, trials)
 
     def look() -> None:
-        (full,), quick = read_states(study, [search]), read_state(study, search)
+        trials, rows = study.trials(search), read(study.database, [search.name])
+        full, quick = SearchState.of(trials, rows), read_state(study, search)
         for name in ("spent", "reserved", "live", "paused", "orphans", "waiting"):
             assert getattr(quick, name) == getattr(full, name), name
 
@@ -136,7 +138,7 @@ def test_what_is_settled_is_read_once_and_counted_for_ever(
     assert one.trial.number not in asked[-1]
     assert two.trial.number in asked[-1]
     # Told, but not closed: its worker may still be there.
-    tell(study, search, two.trial, TrialState.COMPLETE, 0.4)
+    two.trial.tell(TrialState.COMPLETE, 0.4)
     look()
     look()
     assert two.trial.number in asked[-1]
@@ -214,7 +216,7 @@ def test_what_waits_comes_first_and_once(database: Any, make_study: Any, me: Wor
     search = study.arms[0]
     enqueue(study, search, 0.25)
     first = own(claim(study, search, me))
-    assert first.trial.params == {"lr": 0.25}
+    assert first.trial.stored.params == {"lr": 0.25}
     assert study.trials(search)[0].state == TrialState.RUNNING
     assert study.trials(search)[0].datetime_start is not None
     assert own(claim(study, search, me)).trial.number == 1
@@ -241,7 +243,7 @@ def test_an_orphan_is_taken_over_where_it_was(
     end(study, first, kind, 2, "because")
     second = own(claim(study, search, me))
     assert second.trial.number == 0
-    assert second.trial.intermediate_values == {1: 1 / 2, 2: 1 / 3}
+    assert second.trial.stored.intermediate_values == {1: 1 / 2, 2: 1 / 3}
     attempt = second.attempt
     assert (attempt.number, attempt.from_epoch, attempt.until_epoch) == (1, 2, 3)
     assert second.before is not None
@@ -306,7 +308,7 @@ def test_an_open_attempt_at_a_finished_trial_is_closed_as_finished(
     search = study.arms[0]
     found = own(claim(study, search, doomed))
     attempts.progress(database, found.attempt, 3, 3.0)
-    tell(study, search, found.trial, TrialState.COMPLETE, 0.25)
+    found.trial.tell(TrialState.COMPLETE, 0.25)
     assert read_state(study, search).reserved == 0
     assert [a.token for a in end_stale_attempts(study, search)] == [found.attempt.token]
     row = attempts.read(database, [search.name])[0]
@@ -392,9 +394,9 @@ def test_a_trial_is_told_once(database: Any, make_study: Any, me: Worker) -> Non
     study = make_study(database)
     search = study.arms[0]
     found = own(claim(study, search, me))
-    tell(study, search, found.trial, TrialState.COMPLETE, 0.25)
-    tell(study, search, found.trial, TrialState.PRUNED)
-    fail(study, search, found.trial, "too late")
+    found.trial.tell(TrialState.COMPLETE, 0.25)
+    found.trial.tell(TrialState.PRUNED)
+    found.trial.fail("too late")
     told = study.trials(search)[0]
     assert (told.state, told.value, told.user_attrs) == (TrialState.COMPLETE, 0.25, {})
 
@@ -404,7 +406,7 @@ def test_promoted_trials_know_no_budget(database: Any, make_study: Any, me: Work
     for lr in (0.1, 0.2):
         enqueue(study, study.full, lr)
     found = [own(claim(study, study.full, me)) for _ in range(2)]
-    assert [c.trial.params["lr"] for c in found] == [0.1, 0.2]
+    assert [c.trial.stored.params["lr"] for c in found] == [0.1, 0.2]
     assert claim(study, study.full, me) is Nothing.WAIT
     for one in found:
         end(study, one, "finished", 3)

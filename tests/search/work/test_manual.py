@@ -43,8 +43,8 @@ def test_options_are_read_in_either_form(space: SearchSpace) -> None:
     [
         (["--lr"], "--lr has no value"),
         (["0.03"], "0.03 has no value"),
-        (["lr", "0.03"], "lr: is no parameter of this study; it searches: --lr, --momentum"),
-        (["--rate", "0.03"], "--rate: is no parameter"),
+        (["lr", "0.03"], "lr: this study does not search it; it searches: --lr, --momentum"),
+        (["--rate", "0.03"], "--rate: this study does not search it"),
         (["--lr", "fast"], "--lr fast: is not a number"),
         (["--lr", "7", *REST], "lr = 7.0 lies outside the space"),
         (["--lr", "-1", *REST], "lr = -1.0 lies outside the space"),
@@ -79,7 +79,9 @@ def test_a_promised_budget_refuses_and_adds_nothing(database: Any, make_study: A
     study = make_study(database, arms=HAND, repeats=2)
     for lr in (0.01, 0.02, 0.03):
         enqueue_by_hand(study, {"lr": lr}, None, 1, None)
-    with pytest.raises(UserError, match=r"hand/1: its budget is spent or promised \(0 epochs are"):
+    with pytest.raises(
+        UserError, match=r"hand/1: a trial takes 3 epochs, and of the budget 0 are left"
+    ):
         enqueue_by_hand(study, {"lr": 0.04}, None, None, None)
     assert [len(study.trials(g)) for g in study.arms if g.arm == "hand"] == [0, 3]
 
@@ -93,7 +95,7 @@ def test_what_is_entered_is_run_and_paid_for(
     assert work(study, study.arms, trainer, me, never).attempts == 2
     assert [t.params["lr"] for t in study.trials(study.arms[0])] == [0.03, 0.1]
     enqueue_by_hand(study, {"lr": 0.02}, None, None, None)
-    with pytest.raises(UserError, match="budget is spent"):
+    with pytest.raises(UserError, match="of the budget 0 are left"):
         enqueue_by_hand(study, {"lr": 0.02}, None, None, None)
     assert work(study, study.arms, trainer, me, never).attempts == 1
     check_ledger(study, trainer)
@@ -102,10 +104,10 @@ def test_what_is_entered_is_run_and_paid_for(
 @pytest.mark.parametrize(
     ("arms", "arm", "repeat", "message"),
     [
-        (HAND, "random", None, "random is no hand-tuned arm"),
-        (HAND, "nobody", None, "nobody is no hand-tuned arm"),
-        (HAND, None, 5, "there is no repeat 5; they go from 0 to 0"),
-        (HAND, None, -1, "there is no repeat -1"),
+        (HAND, "random", None, "has no such hand-tuned arm; choose one of: hand"),
+        (HAND, "nobody", None, "--arm nobody: study small"),
+        (HAND, None, 5, "--repeat 5: there is no such repeat; choose from 0 to 0"),
+        (HAND, None, -1, "--repeat -1: there is no such repeat"),
         ({"random": {"sampler": "random"}}, None, None, "has 0 hand-tuned arms"),
         ({"a": HAND["hand"], "b": HAND["hand"]}, None, None, "has 2 hand-tuned arms; choose"),
     ],

@@ -11,12 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 from tuneoff.search.policies.base import NewTrial
 from tuneoff.search.results.read import confirmed, read_results, trial_curves
 from tuneoff.search.store.attributes import DIVERGED, ENSEMBLE, REPLICA, SEED, TEST_ERROR
-from tuneoff.search.study.selection import key_of, ranking, recommend
-from tuneoff.search.study.state import new_trial, read_state
+from tuneoff.search.study.selection import best_configuration, key_of, ranking, recommend
+from tuneoff.search.study.snapshot import Snapshot
+from tuneoff.search.study.state import read_state
+from tuneoff.search.study.trial_ref import TrialRef, add_trial
 from tuneoff.search.work import promote
 from tuneoff.search.work.promote import (
     advance,
-    best_configuration,
     enqueue_full,
     enqueue_members,
     is_promoted,
@@ -30,13 +31,11 @@ ARMS = {"a": {"sampler": "random"}, "b": {"sampler": "random"}}
 
 def add(study: Any, search: Any, lr: float, value: float | None, epochs: int = 3) -> FrozenTrial:
     """A finished search trial; pruned after ``epochs`` if it has no value."""
-    trial = new_trial(study, TrialState.RUNNING, NewTrial({"lr": lr}, 3))
-    stored = study.add_trial(search, trial)
+    trial = add_trial(study, search, TrialState.RUNNING, NewTrial({"lr": lr}, 3))
     for epoch in range(1, epochs + 1):
-        study.database.optuna.set_trial_intermediate_value(stored._trial_id, epoch, value or 0.1)
-    state = TrialState.PRUNED if value is None else TrialState.COMPLETE
-    study.database.optuna.set_trial_state_values(stored._trial_id, state, [value or 0.1])
-    added: FrozenTrial = study.trials(search)[stored.number]
+        trial.report(epoch, value or 0.1)
+    trial.tell(TrialState.PRUNED if value is None else TrialState.COMPLETE, value or 0.1)
+    added: FrozenTrial = study.trials(search)[trial.number]
     return added
 
 
@@ -63,7 +62,9 @@ def test_the_pick_is_the_best_full_run_and_the_earlier_of_equals(searched: Any) 
 
 
 def test_the_ranking_is_by_the_mean_over_equal_parameters(searched: Any) -> None:
-    rows = [(found.params["lr"], found.source, found.error) for found in ranking(searched)]
+    rows = [
+        (found.params["lr"], found.source, found.error) for found in ranking(Snapshot.of(searched))
+    ]
     assert [row[:2] for row in rows] == [
         (0.02, "b/0#0"), (0.04, "b/0#1"), (0.01, "a/0#1"), (0.5, "a/0#0"), (0.7, "b/1#0"),
     ]  # fmt: skip
@@ -92,7 +93,7 @@ def test_picks_and_top_are_enqueued_once(searched: Any) -> None:
     assert set(runs(searched)) == WANTED
     for trial in searched.trials(searched.full):
         assert trial.state == TrialState.WAITING
-        assert searched.run_of(searched.full, trial).recipe.epochs == 2
+        assert TrialRef(searched, searched.full, trial).run.recipe.epochs == 2
     # Equal configurations with equal seeds are equal runs; seeds differ from every search run's.
     seeds = {SEED.of(t) for t in searched.trials(searched.full)}
     assert seeds == {(7, 1_000_000, 0), (7, 1_000_000, 1)}
@@ -129,20 +130,20 @@ def test_from_search_to_ensemble(
     assert is_promoted(study)
     assert not advance(study, trainer)
 
-    rows = confirmed(study)
+    rows = confirmed(Snapshot.of(study))
     assert {row.params["lr"] for row in rows} == {0.02, 0.04}
     assert [len(row.validation_errors) for row in rows] == [2, 2]
     assert [len(row.test_errors) for row in rows] == [2, 2]
     means = [sum(row.validation_errors) / 2 for row in rows]
     assert means == sorted(means)
-    best = best_configuration(study)
+    best = best_configuration(Snapshot.of(study))
     assert best == rows[0].params
 
     members = study.trials(study.ensemble)
     assert all(trial.params == best for trial in members)
-    recipes = [study.run_of(study.ensemble, trial).recipe for trial in members]
+    recipes = [TrialRef(study, study.ensemble, trial).run.recipe for trial in members]
     assert [(r.model, r.epochs) for r in recipes] == [("proxy", 2), ("proxy-dense", 3)]
-    results = read_results(study)
+    results = read_results(Snapshot.of(study))
     assert results.ensemble is not None
     assert [m.model for m in results.ensemble.members] == ["proxy", "proxy-dense"]
     assert [m.weight for m in results.ensemble.members] == [0.5, 0.5]
@@ -182,7 +183,7 @@ def test_a_member_that_diverges_leaves_a_smaller_ensemble(
     work(study, searches, broken, me, never, lambda: advance(study, broken))
     states = [DIVERGED.is_set(t) for t in study.trials(study.ensemble)]
     assert states == [bad == 0, bad == 1]
-    ensemble = read_results(study).ensemble
+    ensemble = read_results(Snapshot.of(study)).ensemble
     assert ensemble is not None
     assert [m.model for m in ensemble.members] == [["proxy-dense"], ["proxy"]][bad]
     assert is_promoted(study)
@@ -196,7 +197,7 @@ def test_an_ensemble_of_the_diverged_is_none(
     searches = (study.full, study.ensemble)
     work(study, searches, broken, me, never, lambda: advance(study, broken))
     assert is_promoted(study)
-    assert read_results(study).ensemble is None
+    assert read_results(Snapshot.of(study)).ensemble is None
     assert not ENSEMBLE.is_set(study.optuna_study(study.ensemble))
     assert all(not TEST_ERROR.is_set(t) for t in study.trials(study.full))
 
@@ -210,8 +211,8 @@ def test_nothing_is_promoted_without_the_section(
     assert enqueue_members(study) == 0
     assert not advance(study, make_trainer())
     assert is_promoted(study)
-    assert confirmed(study) == []
-    assert best_configuration(study) is None
+    assert confirmed(Snapshot.of(study)) == []
+    assert best_configuration(Snapshot.of(study)) is None
 
 
 def test_a_search_without_a_full_run_promotes_nothing(
@@ -221,7 +222,7 @@ def test_a_search_without_a_full_run_promotes_nothing(
     add(study, study.arms[0], 0.1, None, 1)
     assert not advance(study, make_trainer())
     assert is_promoted(study)
-    assert read_results(study).runs[0].recommendation is None
+    assert read_results(Snapshot.of(study)).runs[0].recommendation is None
 
 
 def test_results_follow_the_ledger(
@@ -231,7 +232,7 @@ def test_results_follow_the_ledger(
     study = make_study(database, arms=arms)
     trainer = make_trainer(diverges=lambda params, epoch: params.lr == 0.5 and epoch == 2)
     work(study, study.arms, trainer, me, never)
-    (run,) = read_results(study).runs
+    (run,) = read_results(Snapshot.of(study)).runs
     first, _, third = study.trials(study.arms[0])
     assert [(s.spent, s.trial, s.epoch, s.error, s.full) for s in run.steps] == [
         (3, 0, 3, first.value, True),
@@ -241,7 +242,7 @@ def test_results_follow_the_ledger(
     assert [step.diverged for step in run.steps] == [False, True, False]
     assert (run.spent, run.budget, run.seconds) == (8, 9, 3.5)
     assert run.states == {"complete": 2, "diverged": 1}
-    curves = trial_curves(study)
+    curves = trial_curves(Snapshot.of(study))
     assert [curve.state for curve in curves] == ["complete", "diverged", "complete"]
     assert curves[0].errors == first.intermediate_values
 
@@ -268,8 +269,8 @@ def test_a_paused_trial_is_called_so(
     search = replace(study.arms[0], policy=Once())
     found = claim(study, search, me)
     assert isinstance(found, Claim)
-    run_trial(study, found, make_trainer(), never)
+    run_trial(found, make_trainer(), never)
     now = read_state(study, search)
     assert [state_of(trial, now) for trial in now.trials] == ["paused"]
-    (run,) = read_results(study).runs
+    (run,) = read_results(Snapshot.of(study)).runs
     assert [(s.spent, s.epoch, s.full) for s in run.steps] == [(1, 1, False)]

@@ -22,10 +22,12 @@ from tuneoff.search.store.attributes import (
     SEED,
     TEST_ERROR,
 )
-from tuneoff.search.study.state import new_trial, read_state
+from tuneoff.search.study.state import read_state
 from tuneoff.search.study.study import FULL_RUN
+from tuneoff.search.study.trial_ref import TrialRef, add_trial
 from tuneoff.search.work.claim import Claim, claim
-from tuneoff.search.work.trial import Completed, Failure, Interruption, Stopped, run_trial
+from tuneoff.search.work.outcome import Completed, Failure, Interruption, Paused, Pruned
+from tuneoff.search.work.trial import run_trial
 from tuneoff.trainer.contract import EpochRecord
 from tuneoff.trainer.errors import ModelError
 from tuneoff.trainer.recipe import Recipe
@@ -35,6 +37,11 @@ def claimed(study: Any, search: Any, worker: Any) -> Claim:
     found = claim(study, search, worker)
     assert isinstance(found, Claim)
     return found
+
+
+def with_policy(found: Claim, policy: Any) -> Claim:
+    search = replace(found.trial.search, policy=policy)
+    return replace(found, trial=replace(found.trial, search=search))
 
 
 def test_a_worker_that_lost_its_trial_writes_nothing(
@@ -52,11 +59,12 @@ def test_a_worker_that_lost_its_trial_writes_nothing(
 
     mine = claimed(study, search, me)
     stalled = replace(study, database=reopen(database))
+    stalling = replace(mine, trial=replace(mine.trial, study=stalled))
     outcome: list[Any] = []
 
     def stall() -> None:
         try:
-            outcome.append(run_trial(stalled, mine, make_trainer(during=hang), never))
+            outcome.append(run_trial(stalling, make_trainer(during=hang), never))
         except LeaseLost as error:
             outcome.append(error)
         stalled.database.optuna.remove_session()
@@ -69,7 +77,7 @@ def test_a_worker_that_lost_its_trial_writes_nothing(
     assert thread.is_alive()
     assert theirs.attempt.number == 1
     trainer = make_trainer()
-    assert isinstance(run_trial(study, theirs, trainer, never), Completed)
+    assert isinstance(run_trial(theirs, trainer, never), Completed)
     before = attempts.read(database, [search.name])
     told = study.trials(search)[0]
     go.set()
@@ -108,7 +116,7 @@ def test_a_hanging_trial_is_taken_over_while_its_worker_lives_but_a_slow_one_is_
         return train(*arguments)
 
     trainer.train = spy
-    assert isinstance(run_trial(study, claimed(study, search, me), trainer, never), Completed)
+    assert isinstance(run_trial(claimed(study, search, me), trainer, never), Completed)
     assert seen == [False]
 
 
@@ -117,10 +125,9 @@ def test_a_promoted_run_is_scored_once_it_is_done(
 ) -> None:
     study = make_study(database, promote={"epochs": 4, "schedule": "cosine"})
     note = SEED.entry((7, FULL_RUN, 2)) | RECIPE_CHANGES.entry(study.spec.promote.changes())
-    waiting = new_trial(study, TrialState.WAITING, NewTrial({"lr": 0.1}, 0, note))
-    study.add_trial(study.full, waiting)
+    add_trial(study, study.full, TrialState.WAITING, NewTrial({"lr": 0.1}, 0, note))
     trainer = make_trainer()
-    assert isinstance(run_trial(study, claimed(study, study.full, me), trainer, never), Completed)
+    assert isinstance(run_trial(claimed(study, study.full, me), trainer, never), Completed)
     (trial,) = study.trials(study.full)
     assert trial.state == TrialState.COMPLETE
     assert sorted(trial.intermediate_values) == [1, 2, 3, 4]
@@ -128,7 +135,7 @@ def test_a_promoted_run_is_scored_once_it_is_done(
     recipe = Recipe.from_dict(RECIPE.of(trial))
     assert (recipe.epochs, recipe.schedule, recipe.precision) == (4, "cosine", "fp32")
     assert TEST_ERROR.of(trial) == pytest.approx(trial.value, abs=1 / 30)
-    folder = study.checkpoints(study.full, trial)
+    folder = TrialRef(study, study.full, trial).folder
     assert [split for _, split in trainer.evaluated] == ["validation", "test"]
     assert {p.name for p in folder.glob("*.npz")} == {"validation.npz", "test.npz"}
     # Its checkpoints stay: predictions are made with them.
@@ -140,7 +147,7 @@ def test_search_trials_never_see_the_test_split(
 ) -> None:
     study = make_study(database)
     trainer = make_trainer()
-    run_trial(study, claimed(study, study.arms[0], me), trainer, never)
+    run_trial(claimed(study, study.arms[0], me), trainer, never)
     assert trainer.evaluated == []
 
 
@@ -151,9 +158,9 @@ def test_a_trial_says_that_it_went_on_in_smaller_parts(
     search = study.arms[0]
     trainer = make_trainer()
     plain = trainer.train
-    run_trial(study, claimed(study, search, me), trainer, never)
+    run_trial(claimed(study, search, me), trainer, never)
     trainer.train = lambda *of: (replace(record, accumulation=4) for record in plain(*of))
-    run_trial(study, claimed(study, search, me), trainer, never)
+    run_trial(claimed(study, search, me), trainer, never)
     first, second = study.trials(search)
     assert not ACCUMULATION.is_set(first)
     assert ACCUMULATION.of(second) == 4
@@ -174,7 +181,7 @@ def test_every_way_to_end(
         rows = attempts.read(sqlite_database, [search.name])
         return max(rows, key=lambda r: (r.trial, r.number))
 
-    outcome = run_trial(study, claimed(study, search, me), make_trainer(), lambda: True)
+    outcome = run_trial(claimed(study, search, me), make_trainer(), lambda: True)
     assert isinstance(outcome, Interruption)
     assert outcome.fatal is None
     assert (row().end, row().reason) == ("released", "stopped on request after 0 completed epochs")
@@ -182,14 +189,14 @@ def test_every_way_to_end(
     def broken(folder: Path, epoch: int) -> None:
         raise ModelError("no such weights")
 
-    outcome = run_trial(study, claimed(study, search, me), make_trainer(fails=broken), never)
+    outcome = run_trial(claimed(study, search, me), make_trainer(fails=broken), never)
     assert isinstance(outcome, Interruption)
     assert isinstance(outcome.fatal, ModelError)
     assert (row().end, row().reason) == ("released", "no such weights")
 
     short = make_trainer()
     short.train = lambda *_: no_records()
-    outcome = run_trial(study, claimed(study, search, me), short, never)
+    outcome = run_trial(claimed(study, search, me), short, never)
     assert outcome == Failure("RuntimeError: the trainer ended before epoch 3 of its recipe")
     assert row().end == "failed"
 
@@ -204,20 +211,20 @@ def test_every_way_to_end(
 
     mine = claimed(study, search, me)
     policy: Any = Stop()
-    mine = replace(mine, search=replace(search, policy=policy))
-    assert run_trial(study, mine, make_trainer(), never) == Stopped(Decision.PAUSE)
+    mine = with_policy(mine, policy)
+    assert run_trial(mine, make_trainer(), never) == Paused()
     assert row().end == "paused"
     assert [t.number for t in read_state(study, search).paused] == [0]
-    folder = study.checkpoints(search, mine.trial)
+    folder = mine.trial.folder
     assert folder.exists()
 
     mine = claimed(study, search, me)
     policy.decision = Decision.PRUNE
-    mine = replace(mine, search=replace(search, policy=policy))
-    assert run_trial(study, mine, make_trainer(), never) == Stopped(Decision.PRUNE)
+    mine = with_policy(mine, policy)
+    assert run_trial(mine, make_trainer(), never) == Pruned()
     assert row().end == "pruned"
     assert study.trials(search)[1].state == TrialState.PRUNED
-    assert not study.checkpoints(search, mine.trial).exists()
+    assert not mine.trial.folder.exists()
     assert folder.exists()
 
 
@@ -227,12 +234,10 @@ def test_an_interruption_after_an_epoch_pays_for_it(
     study = make_study(database, budget={"epochs": 3})
     asked = iter([False, True])
     trainer = make_trainer()
-    outcome = run_trial(
-        study, claimed(study, study.arms[0], me), trainer, lambda: next(asked, True)
-    )
+    outcome = run_trial(claimed(study, study.arms[0], me), trainer, lambda: next(asked, True))
     assert isinstance(outcome, Interruption)
     # The checkpoint has an epoch that was not yet read; the next attempt enters it.
     assert set(trainer.trained()) == {(next(iter(trainer.trained()))[0], 1)}
-    outcome = run_trial(study, claimed(study, study.arms[0], me), trainer, never)
+    outcome = run_trial(claimed(study, study.arms[0], me), trainer, never)
     assert isinstance(outcome, Completed)
     check_ledger(study, trainer)

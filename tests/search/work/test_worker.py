@@ -19,6 +19,7 @@ from tuneoff.search.policies.base import Decision, History, Job, NewTrial, Resum
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attributes import DIVERGED, FAILURE, FIXED_INDEX, TEST_ERROR
 from tuneoff.search.study.state import read_state
+from tuneoff.search.study.trial_ref import TrialRef, add_trial
 from tuneoff.search.work.claim import Nothing, claim
 from tuneoff.search.work.worker import Summary, work
 from tuneoff.trainer.errors import CheckpointError, DataError
@@ -87,7 +88,7 @@ def test_a_study_runs_to_the_end_of_its_budgets(
         assert len(trials) == (3 if search.arm == "random" else 2)
         for trial in trials:
             assert trial.state == TrialState.COMPLETE
-            run = study.run_of(search, trial)
+            run = TrialRef(study, search, trial).run
             curve = {e: trainer.error(run.params, run.seed, e) for e in (1, 2, 3)}
             assert trial.intermediate_values == curve
             assert trial.value == curve[3]
@@ -216,7 +217,7 @@ def test_failures_are_tried_again_and_then_told_with_their_reason(
     good, bad = study.trials(search)
     assert good.state == TrialState.COMPLETE
     assert bad.state == TrialState.FAIL
-    assert FAILURE.of(bad).startswith("3 attempts failed; last: KeyError: ")
+    assert FAILURE.of(bad).startswith("3 attempts failed; the last: KeyError: ")
     assert "\n" not in FAILURE.of(bad)
     rows = attempts.read(database, [search.name])
     assert [row.end for row in rows] == ["failed", "failed", "finished"] + ["failed"] * 3
@@ -508,13 +509,10 @@ def pruned(study: Any) -> Any:
 
 def promoted(study: Any) -> Any:
     from tuneoff.search.store.attributes import RECIPE_CHANGES, REPLICA, SEED
-    from tuneoff.search.study.state import new_trial
     from tuneoff.search.study.study import FULL_RUN
 
     note = REPLICA.entry(0) | SEED.entry((7, FULL_RUN, 0)) | RECIPE_CHANGES.entry({"epochs": 2})
-    study.add_trial(
-        study.full, new_trial(study, TrialState.WAITING, NewTrial({"lr": 0.1}, 0, note))
-    )
+    add_trial(study, study.full, TrialState.WAITING, NewTrial({"lr": 0.1}, 0, note))
     return study.full
 
 
