@@ -24,6 +24,8 @@ from tuneoff.trainer.contract import RunSeed
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
 FORMATS = ("toml", "json", "yaml")
+VERSION = 1
+"""Of what an export file holds. It rises whenever earlier versions could not read it any more."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def best(study: Study, top: int) -> list[Exported]:
 def dump(study_name: str, configurations: list[Exported], form: str) -> str:
     """The text of an export file."""
     content = {
-        "tuneoff": {"study": study_name, "format": 1},
+        "tuneoff": {"study": study_name, "format": VERSION},
         "configurations": [_without_none(asdict(c)) for c in configurations],
     }
     if form == "json":
@@ -83,7 +85,7 @@ def load(path: Path) -> list[Exported]:
     """Read an export file of any of the three formats, told apart by its name's ending.
 
     Raises:
-        UserError: it is not there, or not an export.
+        UserError: it is not there, not an export, or one of a newer tuneoff.
     """
     readers: dict[str, Callable[[str], Any]] = {
         ".toml": tomllib.loads,
@@ -95,12 +97,26 @@ def load(path: Path) -> list[Exported]:
         raise UserError(f"{path}: name it .toml, .json or .yaml, as `tuneoff export` does")
     try:
         content = readers[path.suffix](path.read_text(encoding="utf-8"))
+        _check_version(path, content["tuneoff"]["format"])
         return [_restored(entry) for entry in content["configurations"]]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        detail = first_line(error)
-        raise UserError(f"{path}: is no export of tuneoff ({detail}); export it again") from None
+        detail = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
+        raise UserError(
+            f"{path}: is not an export of tuneoff ({detail}); write it with `tuneoff export`"
+        ) from None
+
+
+def _check_version(path: Path, version: Any) -> None:
+    """ValueError for what is no version; UserError for one that is too new."""
+    if type(version) is not int or version < 1:
+        raise ValueError(f"its format is {version!r}, and formats are numbered from 1")
+    if version > VERSION:
+        raise UserError(
+            f"{path}: was written by a newer tuneoff (format {version}, this one reads up to "
+            f"{VERSION}); update tuneoff, or export it again with this version"
+        )
 
 
 def format_of(path: Path | None, wanted: str | None) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,7 +95,7 @@ def test_a_bad_file_gets_one_line(form: str, content: str, tmp_path: Path) -> No
     file.write_text(content)
     with pytest.raises(UserError) as caught:
         load(file)
-    assert str(caught.value).startswith(f"{file}: is no export of tuneoff (")
+    assert str(caught.value).startswith(f"{file}: is not an export of tuneoff (")
     assert "\n" not in str(caught.value)
 
 
@@ -115,8 +118,30 @@ def test_a_damaged_entry_gets_one_line(form: str, good: str, bad: str, tmp_path:
     file.write_text(content.replace(good, bad).replace("1.0e-04", "-1.0"))
     if file.read_text() == content:
         pytest.skip("written otherwise in this format")
-    with pytest.raises(UserError, match="is no export of tuneoff"):
+    with pytest.raises(UserError, match="is not an export of tuneoff"):
         load(file)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about: about.pop("format"), r"\('format' is missing\); write it with"),
+        (lambda about: about.update(format=2), r"newer tuneoff \(format 2, this one"),
+        (lambda about: about.update(format="1"), r"its format is '1', and formats are numbered"),
+        (lambda about: about.update(format=True), r"its format is True, and formats are numbered"),
+        (lambda about: about.update(format=0), r"its format is 0, and formats are numbered"),
+    ],
+)
+def test_the_format_is_checked(form: str, change: Any, message: str, tmp_path: Path) -> None:
+    write = {"toml": tomli_w.dumps, "json": json.dumps, "yaml": yaml.safe_dump}[form]
+    content = json.loads(dump("small", [exported()], "json"))
+    change(content["tuneoff"])
+    file = tmp_path / f"best.{form}"
+    file.write_text(write(content))
+    with pytest.raises(UserError, match=message) as caught:
+        load(file)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there_or_of_another_kind(tmp_path: Path) -> None:
@@ -125,7 +150,7 @@ def test_a_file_that_is_not_there_or_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"best\.txt: name it \.toml, \.json or \.yaml"):
         load(tmp_path / "best.txt")
     (tmp_path / "best.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="is no export"):
+    with pytest.raises(UserError, match="is not an export"):
         load(tmp_path / "best.json")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 from optuna.trial import TrialState
 
@@ -18,11 +19,12 @@ from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.attributes import FAILURE
 from tuneoff.search.store.database import open_database
+from tuneoff.search.store.locks import Locks
 from tuneoff.search.study.opening import open_study
 from tuneoff.search.study.state import SearchState, read_state
 from tuneoff.search.study.study import Search, Study
 from tuneoff.search.study.trial_ref import add_trial
-from tuneoff.search.work.claim import Claim, Nothing, claim
+from tuneoff.search.work.claim import ROUNDS, Claim, Nothing, claim
 from tuneoff.search.work.outcome import end_stale_attempts
 
 
@@ -421,3 +423,191 @@ def test_a_proposal_outside_of_the_space_is_refused(
     with pytest.raises(ValueError, match="lies outside the space"):
         claim(study, search, me)
     assert study.trials(search) == ()
+
+
+class TestAsksWithoutTheLock:
+    """The policy is asked while others may claim, and its answer counts only if none did."""
+
+    @dataclass
+    class Meddling:
+        """Proposes the rate 1 / (trials + 2), and does something before it answers.
+
+        Attributes:
+            meddle: called with the number of the question, from 1.
+        """
+
+        meddle: Any
+        stops: bool = False
+        asked: int = 0
+
+        def next(self, history: Any) -> Any:
+            self.asked += 1
+            self.meddle(self.asked)
+            if history.remaining < history.horizon:
+                return None
+            return NewTrial({"lr": 1 / (2 + len(history.trials))}, history.horizon)
+
+        def after(self, history: Any, trial: Any) -> Any:
+            raise AssertionError
+
+    def test_a_slow_policy_holds_up_no_other_search(
+        self, sqlite_database: Any, make_study: Any, me: Worker, reopen: Any
+    ) -> None:
+        arms = {"slow": {"sampler": "random"}, "quick": {"sampler": "random"}}
+        study = make_study(sqlite_database, arms=arms)
+        asking, answer = threading.Event(), threading.Event()
+
+        def think(_: int) -> None:
+            asking.set()
+            assert answer.wait(60)
+
+        mine = replace(study, database=reopen(sqlite_database))
+        slow = replace(mine.arms[0], policy=self.Meddling(think))
+        found: list[Any] = []
+
+        def run() -> None:
+            found.append(claim(mine, slow, me))
+            mine.database.optuna.remove_session()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert asking.wait(60)
+        own(claim(study, study.arms[1], me))
+        assert found == []
+        answer.set()
+        thread.join(60)
+        assert own(found[0]).trial.number == 0
+
+    @pytest.mark.parametrize("trials", [1, 2])
+    def test_two_that_ask_at_once_start_different_trials_within_the_budget(
+        self, database: Any, make_study: Any, me: Worker, reopen: Any, trials: int
+    ) -> None:
+        study = make_study(database, budget={"epochs": 3 * trials})
+        both = threading.Barrier(2)
+
+        def meet(question: int) -> None:
+            if question == 1:
+                both.wait(60)
+
+        found: list[Any] = []
+
+        def run(mine: Study) -> None:
+            found.append(claim(mine, replace(mine.arms[0], policy=self.Meddling(meet)), me))
+            mine.database.optuna.remove_session()
+
+        threads = [
+            threading.Thread(target=run, args=[replace(study, database=reopen(database))])
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        claims = [c for c in found if isinstance(c, Claim)]
+        assert sorted(c.trial.number for c in claims) == list(range(trials))
+        assert [c for c in found if not isinstance(c, Claim)] == [Nothing.WAIT] * (2 - trials)
+        # Each proposal was made from a history that had all trials before it.
+        rates = [trial.params["lr"] for trial in study.trials(study.arms[0])]
+        assert rates == [1 / 2, 1 / 3][:trials]
+        now = read_state(study, study.arms[0])
+        assert (now.spent, now.reserved) == (0, 3 * trials)
+
+    def test_a_paused_trial_is_resumed_by_one_of_two(
+        self, database: Any, make_study: Any, me: Worker, reopen: Any
+    ) -> None:
+        study = make_study(database, budget={"epochs": 60})
+        first = replace(study.arms[0], policy=Scripted((NewTrial({"lr": 0.5}, 1),)))
+        end(study, own(claim(study, first, me)), "paused", 1)
+        both = threading.Barrier(2)
+
+        @dataclass
+        class Resume:
+            stops: bool = False
+            asked: int = 0
+
+            def next(self, history: Any) -> Any:
+                self.asked += 1
+                if self.asked == 1:
+                    both.wait(60)
+                return ResumeTrial(0, 3) if history.paused else NewTrial({"lr": 0.1}, 3)
+
+            def after(self, history: Any, trial: Any) -> Any:
+                raise AssertionError
+
+        found: list[Any] = []
+
+        def run(mine: Study) -> None:
+            found.append(own(claim(mine, replace(mine.arms[0], policy=Resume()), me)))
+            mine.database.optuna.remove_session()
+
+        threads = [
+            threading.Thread(target=run, args=[replace(study, database=reopen(database))])
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert sorted((c.trial.number, c.attempt.number) for c in found) == [(0, 1), (1, 0)]
+
+    @pytest.mark.parametrize("database", ["postgres"], indirect=True)
+    def test_a_policy_may_take_longer_than_the_lock_waits_for_its_holder(
+        self, database: Any, make_study: Any, me: Worker, reopen: Any
+    ) -> None:
+        """Postgres takes a lock from a holder that is silent for so long."""
+        mine = reopen(database)
+        study = make_study(replace(mine, locks=Locks(mine.engine, frozen_seconds=0.5)))
+        policy = self.Meddling(lambda _: time.sleep(1.5))
+        assert own(claim(study, replace(study.arms[0], policy=policy), me)).trial.number == 0
+        assert policy.asked == 1
+
+    def in_between(self, study: Study, me: Worker, until: int) -> Any:
+        """Another worker claims a trial during each of so many questions."""
+        locked: list[bool] = []
+
+        def meddle(question: int) -> None:
+            lock = filelock.FileLock(f"{study.database.url.database}.lock")
+            try:
+                with lock.acquire(timeout=0):
+                    locked.append(False)
+            except filelock.Timeout:
+                locked.append(True)
+            if question <= until:
+                own(claim(study, study.arms[0], me))
+
+        return meddle, locked
+
+    def test_who_is_too_slow_again_and_again_asks_under_the_lock(
+        self, sqlite_database: Any, make_study: Any, me: Worker
+    ) -> None:
+        study = make_study(sqlite_database, budget={"epochs": 99})
+        meddle, locked = self.in_between(study, me, until=ROUNDS)
+        policy = self.Meddling(meddle)
+        found = own(claim(study, replace(study.arms[0], policy=policy), me))
+        assert found.trial.number == ROUNDS
+        assert found.trial.stored.params["lr"] == 1 / (2 + ROUNDS)
+        assert locked == [False] * ROUNDS + [True]
+
+    def test_a_policy_that_takes_long_is_never_asked_under_the_lock(
+        self, sqlite_database: Any, make_study: Any, me: Worker, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr("tuneoff.search.work.claim.QUICK_SECONDS", -1.0)
+        study = make_study(sqlite_database, budget={"epochs": 99})
+        meddle, locked = self.in_between(study, me, until=ROUNDS + 2)
+        found = own(claim(study, replace(study.arms[0], policy=self.Meddling(meddle)), me))
+        assert found.trial.number == ROUNDS + 2
+        assert locked == [False] * (ROUNDS + 3)
+
+    def test_epochs_that_end_meanwhile_make_no_difference(
+        self, sqlite_database: Any, make_study: Any, me: Worker
+    ) -> None:
+        study = make_study(sqlite_database, budget={"epochs": 99})
+        other = own(claim(study, study.arms[0], me))
+
+        def train(_: int) -> None:
+            attempts.progress(study.database, other.attempt, 1, 1.0)
+            other.trial.report(1, 0.5)
+
+        policy = self.Meddling(train)
+        assert own(claim(study, replace(study.arms[0], policy=policy), me)).trial.number == 1
+        assert policy.asked == 1

@@ -6,12 +6,27 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 
 from tuneoff.search.policies.base import NewTrial
 from tuneoff.search.results.read import confirmed, read_results, trial_curves
-from tuneoff.search.store.attributes import DIVERGED, ENSEMBLE, REPLICA, SEED, TEST_ERROR
-from tuneoff.search.study.selection import best_configuration, key_of, ranking, recommend
+from tuneoff.search.store.attributes import (
+    DIVERGED,
+    ENSEMBLE,
+    MEMBER_KEY,
+    REPLICA,
+    SEED,
+    TEST_ERROR,
+)
+from tuneoff.search.study.opening import open_study
+from tuneoff.search.study.selection import (
+    best_configuration,
+    combined_members,
+    key_of,
+    ranking,
+    recommend,
+)
 from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.state import read_state
 from tuneoff.search.study.trial_ref import TrialRef, add_trial
@@ -156,6 +171,98 @@ def test_from_search_to_ensemble(
     assert chosen.full_validation_error is not None
     assert chosen.test_error is not None
     assert runs["a", 0].states == {"complete": 2, "pruned": 1}
+
+
+class TestMembersAreWhatTheyAreTrainedWith:
+    """An ensemble has the best configuration, also when more searching finds a better one."""
+
+    @pytest.fixture
+    def promoted(self, searched: Any, make_trainer: Any, me: Any, never: Any) -> Any:
+        """A study with an ensemble."""
+        self.work_on(searched, make_trainer(), me, never)
+        assert is_promoted(searched)
+        return searched
+
+    def work_on(self, study: Any, trainer: Any, me: Any, never: Any) -> None:
+        searches = (study.full, study.ensemble)
+        work(study, searches, trainer, me, never, lambda: advance(study, trainer))
+
+    def combined(self, study: Any) -> list[tuple[int, dict[str, Any]]]:
+        """Number and parameters of the members that the stored ensemble was made of."""
+        return [(t.number, t.params) for t in combined_members(Snapshot.of(study))]
+
+    def find_better(self, study: Any) -> None:
+        """More searching, after which 0.03, the trainer's best rate, is the best in the search."""
+        for search in study.arms:
+            add(study, search, 0.03, 0.01)
+
+    def forget_keys(self, study: Any) -> None:
+        """Make the study one of an earlier version, whose members had no keys."""
+        ensemble = study.optuna_study(study.ensemble)
+        plain = dict(ensemble.user_attrs[ENSEMBLE.name])
+        del plain["trials"]
+        ensemble.set_user_attr(ENSEMBLE.name, plain)
+        table = sa.table("trial_user_attributes", sa.column("key"), sa.column("trial_id"))
+        ids = [study.trial_id(study.ensemble, t.number) for t in study.trials(study.ensemble)]
+        gone = sa.delete(table).where(table.c.key == MEMBER_KEY.name, table.c.trial_id.in_(ids))
+        with study.database.engine.begin() as connection:
+            assert connection.execute(gone).rowcount == len(ids)
+
+    def test_no_stale_member_is_combined(
+        self, promoted: Any, make_trainer: Any, me: Any, never: Any
+    ) -> None:
+        study = promoted
+        before = self.combined(study)
+        assert [number for number, _ in before] == [0, 1]
+        assert before[0][1] != {"lr": 0.03}
+        self.find_better(study)
+        assert not is_promoted(study)
+        self.work_on(study, make_trainer(), me, never)
+        assert is_promoted(study)
+        assert best_configuration(Snapshot.of(study)) == {"lr": 0.03}
+        assert self.combined(study) == [(2, {"lr": 0.03}), (3, {"lr": 0.03})]
+        stored = ENSEMBLE.of(study.optuna_study(study.ensemble))
+        errors = [trial.value for trial in study.trials(study.ensemble)[2:]]
+        assert [member.validation_error for member in stored.members] == errors
+
+    @pytest.mark.parametrize("better", [False, True])
+    def test_a_study_of_an_earlier_version_goes_on(
+        self, promoted: Any, make_trainer: Any, me: Any, never: Any, reopen: Any, better: bool
+    ) -> None:
+        before = self.combined(promoted)
+        self.forget_keys(promoted)
+        study = open_study(reopen(promoted.database), promoted.name, promoted.work)
+        assert self.combined(study) == before
+        assert is_promoted(study)
+        if better:
+            self.find_better(study)
+            assert not is_promoted(study)
+        self.work_on(study, make_trainer(), me, never)
+        assert len(study.trials(study.ensemble)) == (4 if better else 2)
+        assert self.combined(study) == (
+            [(2, {"lr": 0.03}), (3, {"lr": 0.03})] if better else before
+        )
+
+    def test_what_is_combined_meanwhile_by_another_stands(
+        self, searched: Any, make_trainer: Any, me: Any, never: Any
+    ) -> None:
+        """Combining holds no lock, so that two workers may come to it at once."""
+        study, trainer = searched, make_trainer()
+        combine, locked = trainer.combine, []
+
+        def slowly(*arguments: Any) -> Any:
+            # Nobody waits for this: another worker does the same, and is done first.
+            if not locked:
+                locked.append(False)
+                with study.database.lock(study.ensemble.name):
+                    pass
+                promote.combine(study, trainer)
+            return combine(*arguments)
+
+        trainer.combine = slowly
+        self.work_on(study, trainer, me, never)
+        assert is_promoted(study)
+        assert len(self.combined(study)) == 2
 
 
 @pytest.mark.parametrize("bad", [0, 1])
