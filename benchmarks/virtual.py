@@ -19,7 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuneoff.search.policies.base import Decision, NewTrial, Policy
 from tuneoff.search.store.attempts import Attempt, End
-from tuneoff.search.study.state import SearchState, last_epoch
+from tuneoff.search.study.state import SearchState
+from tuneoff.search.study.trial_ref import last_epoch
 
 Curve = Callable[[Mapping[str, Any]], Sequence[float]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,11 +135,15 @@ def test_a_damaged_entry_gets_one_line(form: str, good: str, bad: str, tmp_path:
     ],
 )
 def test_the_format_is_checked(form: str, change: Any, message: str, tmp_path: Path) -> None:
-    write = {"toml": tomli_w.dumps, "json": json.dumps, "yaml": yaml.safe_dump}[form]
+    writers: dict[str, Callable[[Any], str]] = {
+        "toml": tomli_w.dumps,
+        "json": json.dumps,
+        "yaml": yaml.safe_dump,
+    }
     content = json.loads(dump("small", [exported()], "json"))
     change(content["tuneoff"])
     file = tmp_path / f"best.{form}"
-    file.write_text(write(content))
+    file.write_text(writers[form](content))
     with pytest.raises(UserError, match=message) as caught:
         load(file)
     assert "\n" not in str(caught.value)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tuneoff.retry import Patience
 from tuneoff.search.errors import LeaseLost, StorageOutage
 from tuneoff.search.store import attempts
 from tuneoff.search.store.ledger import Ledger
@@ -58,7 +59,7 @@ def test_a_database_that_stays_away_is_an_outage(
 ) -> None:
     monkeypatch.setattr(attempts, name, gone)
     with pytest.raises(StorageOutage, match="server closed the connection"):
-        CALLS[name](Ledger(replace(sqlite_database, patience=0.1)), attempt)
+        CALLS[name](Ledger(replace(sqlite_database, patience=Patience(0.1))), attempt)
 
 
 def test_other_errors_are_not_waited_for(sqlite_database: Any, attempt: attempts.Attempt) -> None:

@@ -22,6 +22,7 @@ from tuneoff.search.errors import ArtifactError, ArtifactOutage, LeaseLost, Stud
 from tuneoff.search.policies.base import Decision
 from tuneoff.search.store import attempts
 from tuneoff.search.store.artifacts import Artifacts
+from tuneoff.search.store.attempts import End
 from tuneoff.search.store.attributes import ENSEMBLE
 from tuneoff.search.study.checkpoints import Uploads, keep, read_scores
 from tuneoff.search.study.opening import MARK, check_artifacts, create_study, open_study
@@ -511,7 +512,7 @@ class TestSlowStore:
         mine = self.claimed(study, me, Pause())
         close = attempts.close
 
-        def watched(database: Any, attempt: Any, how: str, reason: Any) -> None:
+        def watched(database: Any, attempt: Any, how: End, reason: Any) -> None:
             elsewhere = tmp_path / "elsewhere"
             key = mine.trial.folder.relative_to(study.work) / "0" / "checkpoint"
             stored = study.artifacts.get(key.as_posix(), elsewhere)

@@ -123,7 +123,8 @@ def test_a_study_that_goes_on_is_reported_as_of_one_moment(
         worker.begin()
         worker.pause()
     worker.begin()
-    read, moved = attempts.read, []
+    read = attempts.read
+    moved: list[bool] = []
 
     def interrupted(*arguments: Any) -> Any:
         first = not moved

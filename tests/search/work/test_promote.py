@@ -248,7 +248,8 @@ class TestMembersAreWhatTheyAreTrainedWith:
     ) -> None:
         """Combining holds no lock, so that two workers may come to it at once."""
         study, trainer = searched, make_trainer()
-        combine, locked = trainer.combine, []
+        combine = trainer.combine
+        locked: list[bool] = []
 
         def slowly(*arguments: Any) -> Any:
             # Nobody waits for this: another worker does the same, and is done first.
