@@ -17,6 +17,7 @@ def script(script_folder: Path) -> ModuleType:
     return importlib.import_module("suggestion_time")
 
 
+@pytest.mark.slow
 def test_tables(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script, "MANY", ((30, 2), (40, 1)))
     before = optuna.logging.get_verbosity()

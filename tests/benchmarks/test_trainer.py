@@ -79,6 +79,7 @@ def test_gpu_part_runs_on_the_cpu(small_zip: Path, tmp_path: Path) -> None:
     assert any("from ask to the first step" in what for what in rows)
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_says_so(small_zip: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -103,6 +104,7 @@ def test_both_sides_train_on_the_same_number_of_images(cpu: ModuleType, bench: A
     assert rows[0].met == (rows[0].ratio >= 2.0)
 
 
+@pytest.mark.slow
 def test_input_is_the_same_pixels(cpu: ModuleType, bench: Any) -> None:
     usual = torch.cat([images for images, _ in bench.loaders(None, 8)[1]])
     packed = cpu.load(bench.source, bench.folder / "cache")
@@ -156,6 +158,7 @@ def test_the_newest_table_comes_first(script_folder: Path, tmp_path: Path) -> No
     assert cells(path)["a thing"] == ["2/s", "1/s", "2.00", ">= 3", "no"]
 
 
+@pytest.mark.slow
 def test_what_is_no_tiny_imagenet_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.txt", "nothing")

@@ -28,6 +28,7 @@ def test_the_folder_store_shows_half_an_object(tmp_path: Path) -> None:
     assert b"old" not in seen
 
 
+@pytest.mark.slow
 def test_the_bucket_store_calls_a_missing_bucket_a_missing_object(
     bucket_url: str, s3_server: Any
 ) -> None:
@@ -41,6 +42,7 @@ def test_the_bucket_store_calls_a_missing_bucket_a_missing_object(
         assert code in str(cause)
 
 
+@pytest.mark.slow
 def test_the_bucket_store_passes_on_what_reading_raises(bucket_url: str, s3_server: Any) -> None:
     """So a lost lease ends an upload, in one part or many, and leaves no object."""
 

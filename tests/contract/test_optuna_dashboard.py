@@ -50,6 +50,7 @@ def detail(study: Study) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_the_application_lists_the_studies(study: Study) -> None:
     status, body = call(optuna_dashboard.wsgi(study._storage), "GET", "/api/studies")
     assert status == "200 OK"

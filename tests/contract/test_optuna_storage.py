@@ -32,6 +32,7 @@ def new_study(storage: RDBStorage, name: str = "study") -> int:
     return storage.create_new_study([StudyDirection.MINIMIZE], name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.WAITING])
 def test_one_call_creates_a_trial_with_all_that_it_has(
     storage: RDBStorage, state: TrialState

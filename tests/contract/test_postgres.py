@@ -49,6 +49,7 @@ def test_the_first_call_after_a_restart_fails_and_the_second_works(
     storage.engine.dispose()
 
 
+@pytest.mark.slow
 def test_another_process_can_use_the_url(postgres_url: str) -> None:
     program = "import optuna, sys; optuna.create_study(storage=sys.argv[1], study_name='theirs')"
     subprocess.run([sys.executable, "-c", program, postgres_url], check=True, timeout=60)

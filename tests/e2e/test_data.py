@@ -34,6 +34,7 @@ def with_copies(
     return made.rename(fetched)
 
 
+@pytest.mark.slow
 def test_prepare_and_info_take_what_lies_there(tuneoff: Any, with_copies: Path) -> None:
     first = tuneoff("data", "prepare", "tiny-imagenet").text
     assert "tiny-imagenet: 22 train, 2 validation, 8 test images; packed in" in first
@@ -54,6 +55,7 @@ def test_prepare_and_info_take_what_lies_there(tuneoff: Any, with_copies: Path) 
     assert facts["sizes"]["test"] == 8
 
 
+@pytest.mark.slow
 def test_info_before_anything_is_fetched(tuneoff: Any) -> None:
     said = tuneoff("data", "info", "tiny-imagenet", code=2)
     (line,) = said.err
@@ -84,6 +86,7 @@ def wrong_network() -> Iterator[dict[str, str]]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_the_wrong_bytes_are_refused(
     tuneoff: Any, wrong_network: dict[str, str], fetched: Path
 ) -> None:
@@ -93,6 +96,7 @@ def test_the_wrong_bytes_are_refused(
     assert [path.name for path in fetched.parent.iterdir() if path.suffix != ".lock"] == []
 
 
+@pytest.mark.slow
 def test_without_a_network(tuneoff: Any, fetched: Path) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))

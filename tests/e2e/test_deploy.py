@@ -114,6 +114,7 @@ class TestComposeFile:
     SERVICES: dict[str, Any] = compose()["services"]
     OURS = sorted(name for name, service in SERVICES.items() if service["image"] == IMAGE)
 
+    @pytest.mark.slow
     def test_follows_the_specification(self, tmp_path: Path) -> None:
         done = check_schema(COMPOSE, OTHER_MACHINES)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -121,6 +122,7 @@ class TestComposeFile:
         wrong.write_text(COMPOSE.read_text().replace("healthcheck:", "healthchek:"))
         assert check_schema(wrong).returncode == 1
 
+    @pytest.mark.slow
     def test_which_services_are_ours(self) -> None:
         assert self.OURS == ["create", "dashboard", "workers-cpu", "workers-gpu"]
 

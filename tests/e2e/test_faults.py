@@ -395,6 +395,7 @@ def make_ordeal(nursery: Nursery, tmp_path: Path) -> Iterator[Callable[..., Orde
 # 1, 2: Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "nth"),
     [
@@ -444,6 +445,7 @@ def test_a_machine_is_gone(arena: str, make_ordeal: Callable[..., Ordeal]) -> No
 # 3: Asked to leave
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["TERM", "INT", "USR1"])
 def test_asked_to_leave(arena: str, make_ordeal: Callable[..., Ordeal], name: str) -> None:
     ordeal = make_ordeal(arena)
@@ -499,6 +501,7 @@ def test_paused_and_resumed(
 # 4: Stopped past the grace period, and back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "nth"),
     [
@@ -659,6 +662,7 @@ def test_a_trainer_that_always_raises(
     assert failed_for_good(ordeal) == f"3 attempts failed; the last: {reason}"
 
 
+@pytest.mark.slow
 def test_people_see_why_a_trial_failed(
     sqlite_arena: str,
     make_ordeal: Callable[..., Ordeal],
@@ -673,6 +677,7 @@ def test_people_see_why_a_trial_failed(
     assert line in " ".join(said.split())
 
 
+@pytest.mark.slow
 def test_status_sees_that_a_worker_is_lost(
     arena: str,
     make_ordeal: Callable[..., Ordeal],
@@ -763,6 +768,7 @@ def test_a_damaged_checkpoint(
 # 10: Clocks
 
 
+@pytest.mark.slow
 def test_clocks_are_wrong(arena: str, make_ordeal: Callable[..., Ordeal]) -> None:
     ordeal = make_ordeal(arena, grace=30, budget={"epochs": 16 * EPOCHS})
     skews = ({"skew": 3600.0}, {"skew": -3600.0}, {"zone": "EAST-13"}, {"zone": "WEST+11"})

@@ -100,6 +100,7 @@ def test_another_machine_takes_over(
     assert len(list(b.work.rglob("validation.npz"))) == 2
 
 
+@pytest.mark.slow
 def test_doctor_looks_at_the_store(
     tuneoff: Any, inside: Any, folder_url: str, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_doctor_looks_at_the_store(
     assert "does not exist; mount it, or make it" in said
 
 
+@pytest.mark.slow
 def test_a_bad_store_is_one_line(
     tuneoff: Any, inside: Any, bucket_url: str, folder_url: str, tmp_path: Path
 ) -> None:

@@ -256,6 +256,7 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+@pytest.mark.slow
 def test_saving_copies_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large = make(1, model={"weight": torch.ones(SIZE // 4)})
     held: list[int] = []
@@ -273,6 +274,7 @@ def test_saving_copies_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert max(held) - before < 0.2 * SIZE
 
 
+@pytest.mark.slow
 def test_loading_makes_the_tensors_and_no_other_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

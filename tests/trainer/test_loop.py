@@ -77,6 +77,7 @@ def train(digits_trainer: TorchTrainer) -> Callable[..., Iterator[EpochRecord]]:
 Train = Callable[..., Iterator[EpochRecord]]
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_records_each_epoch(train: Train, tmp_path: Path) -> None:
     recipe = Recipe(epochs=6, batch_size=128, schedule="cosine", precision="fp32")
     records = list(train(tmp_path, recipe=recipe))
@@ -89,12 +90,14 @@ def test_a_run_learns_and_records_each_epoch(train: Train, tmp_path: Path) -> No
     assert records[-1].lr < 1e-3
 
 
+@pytest.mark.slow
 def test_a_bad_rate_is_much_worse(train: Train, tmp_path: Path) -> None:
     recipe = Recipe(epochs=6, batch_size=128, schedule="cosine", precision="fp32")
     records = list(train(tmp_path, recipe=recipe, params=HyperParams(lr=0.001)))
     assert records[-1].validation_error > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES.names)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_interrupted_anywhere_and_resumed_is_as_uninterrupted(

@@ -197,10 +197,12 @@ class TestFleet:
         found = sorted(tuple(worker.cpu_affinity()) for worker in processes())
         assert found == sorted([(cores[0],), (cores[-1],)])
 
+    @pytest.mark.slow
     def test_bad_input_is_the_workers_own_line(self, fleet: LocalFleet) -> None:
         with pytest.raises(UserError, match=r"^sqlite.*run `tuneoff create` first"):
             follow(fleet, lambda: None)
 
+    @pytest.mark.slow
     def test_a_crash_loop_is_reported_and_stopped(self, fleet: LocalFleet, tmp_path: Path) -> None:
         killed: set[int] = set()
 

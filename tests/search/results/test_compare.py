@@ -274,6 +274,7 @@ class TestCompare:
         with pytest.raises(StudyError, match="no arm 'tpe'; it has: hand, bayes"):
             compare(both, "tpe")
 
+    @pytest.mark.slow
     @patient
     @given(studies(), st.randoms(use_true_random=False))
     def test_the_order_of_runs_changes_nothing(self, results: StudyResults, random: object) -> None:
@@ -286,6 +287,7 @@ class TestCompare:
         for arm in results.arms:
             assert anytime(shuffled, arm, grid) == anytime(results, arm, grid)
 
+    @pytest.mark.slow
     @patient
     @given(studies())
     def test_swapping_the_arms_turns_the_sign(self, results: StudyResults) -> None:

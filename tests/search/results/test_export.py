@@ -60,6 +60,7 @@ exports = st.builds(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_is_written_is_read(form: str, tmp_path: Path) -> None:
     @given(st.lists(exports, max_size=3))

@@ -219,6 +219,7 @@ class TestHindsight:
         monkeypatch.setattr(CurveGP, "next", listen)
         return calls
 
+    @pytest.mark.slow
     def test_history(self, searched: Any, live: list[tuple[Any, ...]]) -> None:
         study = searched(diverges=lambda params, epoch: params.lr > 0.5 and epoch == 2)
         (search,) = study.arms
@@ -229,6 +230,7 @@ class TestHindsight:
             was = as_of(now, row).history(study.optuna_study(search), 9, 63)
             assert told(was) == live[k + 1]
 
+    @pytest.mark.slow
     def test_forecasts_and_coverage(self, searched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[tuple[int, Any, bool]] = []
         ask = CurveGP.next
@@ -280,6 +282,7 @@ def ended(row: Attempt) -> float:
 
 
 class TestForecasts:
+    @pytest.mark.slow
     def test_the_best_full_runs_then_the_furthest_of_the_others(self, searched: Any) -> None:
         study = searched(seed=1)
         prediction = only(study)
@@ -302,6 +305,7 @@ class TestForecasts:
                 assert list(ordered) == sorted(ordered)
                 assert ordered[-1] <= 1
 
+    @pytest.mark.slow
     def test_noise_is_part_of_the_intervals(
         self, searched: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -340,6 +344,7 @@ class TestCoverage:
             for level, lower, upper in zip(rung.levels, rung.lower, rung.upper, strict=True):
                 assert 0 <= lower <= level * rung.runs <= upper <= rung.runs
 
+    @pytest.mark.slow
     def test_all_repeats_count(self, searched: Any) -> None:
         study = searched(repeats=2)
         prediction = only(study)
@@ -352,6 +357,7 @@ class TestCoverage:
         assert prediction.coverage[0].runs > max(complete) / 2
         assert prediction.judged > len(prediction.coverage) * min(complete)
 
+    @pytest.mark.slow
     def test_a_run_that_diverged_came_to_the_error_of_guessing(self, searched: Any) -> None:
         study = searched(diverges=lambda params, epoch: epoch == 4)
         prediction = only(study)
@@ -373,6 +379,7 @@ class TestCoverage:
 
 
 class TestMaps:
+    @pytest.mark.slow
     def test_each_pair_of_parameters_at_the_recommendation(self, searched: Any) -> None:
         space = {"lr": LR, "momentum": MOMENTUM, "weight_decay": {**LR, "low": 1e-6}}
         study = searched(space=space)
@@ -395,6 +402,7 @@ class TestMaps:
         assert first.median[row][column] == pytest.approx(recommended.value, abs=0.02)
         assert first.width[row][column] < 0.5 * max(max(line) for line in first.width)
 
+    @pytest.mark.slow
     def test_integers_and_choices_have_a_cell_each(self, searched: Any) -> None:
         prediction = only(searched(space=MIXED))
         assert len(prediction.maps) == 6
@@ -412,6 +420,7 @@ class TestMaps:
         if "flip" in axes:
             assert axes["flip"].choices == ("True", "False")
 
+    @pytest.mark.slow
     def test_one_parameter_has_forecasts_and_no_map(self, searched: Any) -> None:
         prediction = only(searched(space={"lr": LR, "momentum": None}))
         assert prediction.maps == ()
@@ -421,6 +430,7 @@ class TestMaps:
 class TestPages:
     """What is written: HTML with its figures, Markdown, JSON."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("space", "maps"),
         [
@@ -455,6 +465,7 @@ class TestPages:
         for rung, kept in zip(prediction.coverage, stored["coverage"], strict=True):
             assert kept["held"] == list(rung.held)
 
+    @pytest.mark.slow
     def test_names_cannot_become_markup(self, searched: Any, tmp_path: Path) -> None:
         study = searched(space=MIXED)
         results = read_results(Snapshot.of(study))

@@ -73,6 +73,7 @@ def searched(sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, 
     return make
 
 
+@pytest.mark.slow
 def test_a_short_run_that_diverges_does_not_become_the_incumbent(searched: Any) -> None:
     study = searched(lambda params, epoch: params.lr < 2e-3)
     (run,) = read_results(Snapshot.of(study)).runs
@@ -86,6 +87,7 @@ def test_a_short_run_that_diverges_does_not_become_the_incumbent(searched: Any) 
         assert curve[i] == curve[i - 1] < CHANCE
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_later_is_the_incumbent_no_more(searched: Any) -> None:
     """What it had reached before goes for nothing: its configuration is known to diverge."""
     study = searched(lambda params, epoch: epoch == 9)

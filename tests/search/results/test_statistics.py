@@ -40,6 +40,7 @@ def exact_wilcoxon(differences: list[float]) -> float:
 
 
 class TestWilcoxon:
+    @pytest.mark.slow
     @patient
     @given(st.lists(st.integers(-8, 8).map(float), min_size=1, max_size=9))
     def test_is_exact_with_ties_and_zeros(self, differences: list[float]) -> None:

@@ -320,6 +320,7 @@ specs = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(specs)
 def test_a_spec_survives_storing(values: dict[str, Any]) -> None:
     spec = StudySpec.parse(values, "test")

@@ -367,6 +367,7 @@ def test_what_is_searched_must_go_with_data_and_model(
 # End to end
 
 
+@pytest.mark.slow
 def test_a_factor_is_searched_promoted_and_exported(
     sqlite_database: Any, spec_values: Any, me: Any, never: Any, tmp_path: Path
 ) -> None:

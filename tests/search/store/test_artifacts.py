@@ -94,6 +94,7 @@ def put(
     store.put(KEY, path, tick)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, 1000, LARGE])
 def test_what_is_put_is_got(place: Place, tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
@@ -120,6 +121,7 @@ def test_what_is_not_there(place: Place, tmp_path: Path) -> None:
     assert place.artifacts.has(KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -144,6 +146,7 @@ def test_a_damaged_object_is_passed_over(
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_is_not_read_again_but_a_damaged_one_is(
     place: Place, tmp_path: Path
 ) -> None:
@@ -186,6 +189,7 @@ def test_an_outage_is_waited_for(place: Place, tmp_path: Path, wait_for: Any) ->
     assert (tmp_path / "x").read_bytes() == b"new"
 
 
+@pytest.mark.slow
 def test_an_outage_that_lasts(place: Place, tmp_path: Path) -> None:
     place.go_away()
     short = replace(place.artifacts, patience=Patience(0.5))
@@ -208,6 +212,7 @@ def test_an_outage_that_lasts(place: Place, tmp_path: Path) -> None:
     place.artifacts.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, LARGE])
 def test_who_lost_the_lease_stores_nothing(place: Place, tmp_path: Path, size: int) -> None:
     place.artifacts.put_bytes(KEY, "x", b"old")
@@ -227,6 +232,7 @@ def test_who_lost_the_lease_stores_nothing(place: Place, tmp_path: Path, size: i
     assert place.artifacts.has(KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [True, False])
 def test_a_writer_that_is_killed_leaves_the_old_object_or_none(
     place: Place, tmp_path: Path, old: bool
@@ -296,6 +302,7 @@ def test_what_is_sent_can_be_sent_again_from_anywhere() -> None:
         list(unframed(io.BytesIO(whole[:-1]))[1])
 
 
+@pytest.mark.slow
 def test_writers_at_once(place: Place, tmp_path: Path) -> None:
     contents = [bytes([i]) * 2**20 for i in range(4)]
     threads = [
@@ -332,6 +339,7 @@ def test_a_full_disk_is_not_waited_for(
     assert [key for key in folder.contents() if key.endswith("part")] == []
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_gone_is_not_an_object_that_is_not_there(
     bucket: Place, bucket_url: str, s3_server: Any, tmp_path: Path
 ) -> None:
@@ -363,6 +371,7 @@ def test_refused_credentials(bucket: Place, s3_server: Any, s3_environment: dict
     bucket.artifacts.check()
 
 
+@pytest.mark.slow
 def test_no_credentials(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

@@ -165,6 +165,7 @@ with open_database(sys.argv[1]).lock("search"):
 """
 
 
+@pytest.mark.slow
 def test_the_lock_is_freed_when_its_holder_is_killed(database: Database) -> None:
     url = database.url.render_as_string(hide_password=False)
     holder = subprocess.Popen(

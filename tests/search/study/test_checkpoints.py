@@ -141,6 +141,7 @@ def ledger(machine: Machine) -> list[tuple[int, int]]:
     return [(row.from_epoch, row.epochs) for row in sorted(rows, key=lambda r: r.number)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "again", "unpaid"),
     [
@@ -193,6 +194,7 @@ def test_another_machine_goes_on_from_the_store(
     assert a.files() == []
 
 
+@pytest.mark.slow
 def test_who_is_asked_to_leave_hands_over_what_it_has(
     machines: Any, me: Any, never: Any, stored: Any
 ) -> None:
@@ -209,6 +211,7 @@ def test_who_is_asked_to_leave_hands_over_what_it_has(
     assert sum(paid for _, paid in ledger(c)) == EPOCHS
 
 
+@pytest.mark.slow
 def test_a_run_paused_here_is_resumed_there(
     machines: Any, me: Any, never: Any, stored: Any
 ) -> None:
@@ -242,6 +245,7 @@ def test_a_run_paused_here_is_resumed_there(
     assert stored(a.study) == []
 
 
+@pytest.mark.slow
 def test_only_the_newest_and_the_one_before_are_kept(
     machines: Any, doomed: Any, never: Any, stored: Any
 ) -> None:
@@ -260,6 +264,7 @@ def test_only_the_newest_and_the_one_before_are_kept(
     assert stored(fleet[0].study) == [f"random/0/00000/{n}/checkpoint" for n in (2, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
 def test_a_damaged_object_falls_back_to_the_attempt_before(
     machines: Any, doomed: Any, me: Any, never: Any, damage: str
@@ -289,6 +294,7 @@ def test_a_damaged_object_falls_back_to_the_attempt_before(
     assert trained(c) == [1, 2, 3, 3, 4, 4, 5, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_stalled_worker_overwrites_nothing_of_its_successors(
     age: Any, machines: Any, me: Any, never: Any, stored: Any, reopen: Any
 ) -> None:
@@ -341,6 +347,7 @@ def test_a_stalled_worker_overwrites_nothing_of_its_successors(
     assert path.name == "000004-00000000.json"
 
 
+@pytest.mark.slow
 def test_a_store_that_is_gone_releases_the_trial_and_says_so(
     machines: Any, me: Any, never: Any, store_url: str, s3_server: Any
 ) -> None:
@@ -376,6 +383,7 @@ def test_a_store_that_is_gone_releases_the_trial_and_says_so(
     assert sum(paid for _, paid in ledger(b)) == 7
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_deleted_releases_the_trial_at_once(
     bucket_url: str, s3_server: Any, sqlite_database: Any, make_study: Any, make_trainer: Any,
     me: Any, never: Any, swift_uploads: None,
@@ -396,6 +404,7 @@ def test_a_bucket_that_is_deleted_releases_the_trial_at_once(
     assert "there is no such bucket" in str(row.reason)
 
 
+@pytest.mark.slow
 def test_what_was_promoted_here_is_combined_there(
     machines: Any, me: Any, never: Any, stored: Any, doomed: Any
 ) -> None:
@@ -621,6 +630,7 @@ def test_scores_that_are_nowhere(
         advance(elsewhere, machine.trainer)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_not_the_studys(
     machines: Any, store_url: str, never: Any, s3_server: Any, tmp_path: Path
 ) -> None:
@@ -644,6 +654,7 @@ def test_a_store_that_is_not_the_studys(
     assert open_study(b.study.database, study.name, b.study.work).spec == moved
 
 
+@pytest.mark.slow
 def test_a_study_with_a_bad_store_is_not_created(
     sqlite_database: Any, make_study: Any, bucket_url: str
 ) -> None:
@@ -659,6 +670,7 @@ def test_a_study_with_a_bad_store_is_not_created(
         open_study(sqlite_database, name, Path("nowhere"))
 
 
+@pytest.mark.slow
 def test_a_long_upload_keeps_the_lease(
     database: Any, make_study: Any, me: Any, bucket_url: str, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def test_a_study_is_its_groups(database: Any, make_study: Any, tmp_path: Path) -
     assert study.name in study_names(database)
 
 
+@pytest.mark.slow
 def test_to_create_again_is_a_no_op(database: Any, parts: Any) -> None:
     made, spec, task = parts
     before = {s.study_name for s in optuna.get_all_study_summaries(database.optuna)}

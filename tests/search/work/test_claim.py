@@ -188,6 +188,7 @@ def test_sixteen_processes_claim_a_budget_exactly(
     assert (now.spent, now.reserved, len(now.trials)) == (20, 0, 20)
 
 
+@pytest.mark.slow
 def test_claims_at_once_get_different_trials(
     database: Any, make_study: Any, me: Worker, reopen: Any
 ) -> None:

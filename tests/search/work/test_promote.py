@@ -134,6 +134,7 @@ def test_promotion_that_was_cut_off_adds_only_the_missing(
     assert sorted(runs(searched)) == sorted(WANTED)
 
 
+@pytest.mark.slow
 def test_from_search_to_ensemble(
     searched: Any, make_trainer: Any, me: Any, never: Any, caplog: Any
 ) -> None:
@@ -266,6 +267,7 @@ class TestMembersAreWhatTheyAreTrainedWith:
         assert len(self.combined(study)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [0, 1])
 def test_a_member_that_diverges_leaves_a_smaller_ensemble(
     searched: Any, make_trainer: Any, me: Any, never: Any, bad: int
@@ -297,6 +299,7 @@ def test_a_member_that_diverges_leaves_a_smaller_ensemble(
     assert is_promoted(study)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_the_diverged_is_none(
     searched: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:

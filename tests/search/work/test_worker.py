@@ -75,6 +75,7 @@ def snapshot(study: Any, search: Any) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 def test_a_study_runs_to_the_end_of_its_budgets(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
@@ -156,6 +157,7 @@ def test_an_arm_whose_every_run_diverges_at_once_still_spends_its_budget(
     assert {trial.value for trial in study.trials(study.arms[0])} == {0.9}
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_leaves_what_the_next_one_goes_on_with(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
@@ -320,6 +322,7 @@ def test_a_worker_that_waits_asks_again_only_when_something_may_have_changed(
     assert summary.attempts == 1
 
 
+@pytest.mark.slow
 def test_many_workers_at_once_spend_every_budget_exactly(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, reopen: Any,
     check_ledger: Any,
@@ -352,6 +355,7 @@ def test_many_workers_at_once_spend_every_budget_exactly(
         assert read_state(study, search).spent == 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_curve_gp_pauses_and_resumes_real_runs(
     sqlite_database: Any,
@@ -594,6 +598,7 @@ def life(
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_death_after_any_write_changes_nothing(
     sqlite_database: Any, life: Any, scenario: str
@@ -605,6 +610,7 @@ def test_death_after_any_write_changes_nothing(
         assert found == undisturbed, f"killed after write {death}, {causes}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_death_after_any_write_changes_nothing_on_postgres(database: Any, life: Any) -> None:
     undisturbed, writes, _ = life(database, "paused", ())
@@ -613,6 +619,7 @@ def test_death_after_any_write_changes_nothing_on_postgres(database: Any, life: 
         assert found == undisturbed, f"killed after write {death}, {causes}"
 
 
+@pytest.mark.slow
 def test_death_after_death_changes_nothing(sqlite_database: Any, life: Any) -> None:
     undisturbed, writes, _ = life(sqlite_database, "complete", ())
     for first in range(3, writes - 1, 2):

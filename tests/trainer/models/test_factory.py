@@ -13,6 +13,7 @@ from tuneoff.trainer.models.registry import MODELS
 from tuneoff.trainer.recipe import Recipe
 
 
+@pytest.mark.slow
 def test_every_model_can_be_checked() -> None:
     for name in MODELS:
         factory.check(Recipe(model=name), 32, 32)
@@ -29,12 +30,14 @@ def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone() -
     assert not torch.equal(a.fc.weight, c.fc.weight)  # type: ignore[union-attr,arg-type]
 
 
+@pytest.mark.slow
 def test_images_too_small_for_a_model_are_refused() -> None:
     factory.check(Recipe(model="resnet18"), 8, 8)
     with pytest.raises(ModelError, match=r"densenet121 cannot take images of 8 x 8 pixels; set im"):
         factory.check(Recipe(model="densenet121"), 8, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [17, 24, 32])
 def test_bf16_gradients_are_right_where_we_train_in_bf16(size: int) -> None:
     device = torch.device("cpu")
@@ -72,6 +75,7 @@ def test_a_layer_that_is_not_there() -> None:
             factory.check(Recipe(model=model, layer_decay={wrong: 2.0}), 64, 64)
 
 
+@pytest.mark.slow
 def test_memory_efficient_is_the_plain_densenet() -> None:
     tried = [
         factory.build(Recipe(model="densenet121", memory_efficient=again), 5, seed=3)

@@ -30,6 +30,7 @@ def test_file_with_another_head_gets_a_new_one(
     assert all(torch.equal(state[n], resnet18[n]) for n in resnet18 if not n.startswith("fc."))
 
 
+@pytest.mark.slow
 def test_a_head_of_the_rows_of_its_classes(
     torch_home: Path, pin: Pin, save_with_hash: Save, resnet18: Mapping[str, torch.Tensor]
 ) -> None:

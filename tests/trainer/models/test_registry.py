@@ -66,6 +66,7 @@ def another_model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     return name
 
 
+@pytest.mark.slow
 def test_another_model_of_torchvisions_needs_one_entry(another_model: str, tmp_path: Path) -> None:
     first = Recipe(model=another_model, precision="fp32")
     factory.check(first, 32, 32)

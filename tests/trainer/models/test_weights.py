@@ -45,6 +45,7 @@ def test_file_with_the_same_head_is_taken_whole(tmp_path: Path, model: str) -> N
     assert all(torch.equal(loaded[name], saved[name]) for name in saved)
 
 
+@pytest.mark.slow
 def test_densenet_with_the_zoos_old_names(tmp_path: Path) -> None:
     saved = factory.build(Recipe(model="densenet121"), 6, seed=1).state_dict()
     old = {
@@ -108,6 +109,7 @@ def test_proxies_have_no_imagenet_weights(refused: Refused) -> None:
     )
 
 
+@pytest.mark.slow
 def test_imagenet_weights_from_the_cache_with_a_new_head(
     torch_home: Path, pin: Pin, save_with_hash: Save, resnet18: Mapping[str, torch.Tensor]
 ) -> None:
@@ -190,6 +192,7 @@ def test_a_proxy_has_no_v2_weights_either(refused: Refused) -> None:
     refused(recipe("proxy", "imagenet-v2"), 'set weights = "none" or use one of: resnet50')
 
 
+@pytest.mark.slow
 def test_v2_weights_are_their_own_file(torch_home: Path, pin: Pin, save_with_hash: Save) -> None:
     saved = factory.build(Recipe(model="resnet50"), 1000, seed=1).state_dict()
     path = save_with_hash(torch_home, "resnet50", saved)

@@ -104,6 +104,7 @@ def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
 # The kernel
 
 
+@pytest.mark.slow
 @given(seeds, hyperparameters())
 @settings(max_examples=25)
 def test_the_covariance_is_that_of_the_formula(seed: int, h: Hyperparameters) -> None:

@@ -105,6 +105,7 @@ def test_every_error_that_is_a_number_is_there_and_all_are_finite(stored: Any, t
                 assert curve.errors[epoch] == errors[epoch]
 
 
+@pytest.mark.slow
 @given(histories())
 def test_a_maximised_metric_is_a_minimised_negative_one(stored: Any, told: Any) -> None:
     negated = [

@@ -211,6 +211,7 @@ def modelled(run: Run) -> list[tuple[History, Job]]:
 # A pure function
 
 
+@pytest.mark.slow
 def test_the_same_history_and_seed_give_the_same_answer(played: Run) -> None:
     policy = played.watched.policy
     for history, job in modelled(played)[::4]:
@@ -226,6 +227,7 @@ def test_another_seed_starts_elsewhere(played: Run) -> None:
     assert len({json.dumps(job.params) for job in jobs if isinstance(job, NewTrial)}) == 4
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_is_the_same(play: Any, played: Run) -> None:
     again = play(played.watched.policy, falling(HORIZON), 12 * HORIZON, workers=2)
     assert again.simulation.steps == played.simulation.steps
@@ -280,6 +282,7 @@ def given_out(history: History, job: Job, stored: Any) -> History:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full_share", [0.0, 1.0])
 def test_workers_that_ask_at_once_get_different_answers(
     played: Run, stored: Any, full_share: float
@@ -368,6 +371,7 @@ def accounted(run: Run, budget: int, horizon: int) -> None:
     assert sum(run.simulation.states.values()) == len(epochs) == len(run.watched.new)
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=25)
 def test_any_history_has_a_valid_answer(play: Any, data: st.DataObject) -> None:
@@ -398,6 +402,7 @@ def test_any_history_has_a_valid_answer(play: Any, data: st.DataObject) -> None:
         assert run.simulation.states.get("complete", 0) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_curves_look_like_the_budget_is_spent_validly(play: Any, kind: str) -> None:
     policy = CurveGP(RANGES, (1,), startup=4, full_after=3.0)
@@ -506,6 +511,7 @@ def test_the_configurations_to_start_with_come_first_and_are_paid_for(
         assert run.watched.new[3].params == RANGES.at(sobol_point((0,), 2, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [0, 3])
 def test_one_new_configuration_in_so_many_is_quasi_random(play: Any, every: int) -> None:
     policy = CurveGP(RANGES, (2,), startup=4, quasi_random_every=every, full_share=0.0)
@@ -518,6 +524,7 @@ def test_one_new_configuration_in_so_many_is_quasi_random(play: Any, every: int)
     assert len(run.watched.new) > 8
 
 
+@pytest.mark.slow
 def test_a_share_of_the_epochs_goes_to_full_runs_that_are_not_paused(play: Any) -> None:
     policy = CurveGP(RANGES, (0,), startup=4, full_share=0.5, full_after=2.0)
     run = play(policy, falling(HORIZON), 16 * HORIZON)
@@ -559,6 +566,7 @@ def test_a_wrong_prior_is_overcome(play: Any) -> None:
 # Without some of it
 
 
+@pytest.mark.slow
 def test_without_resuming_a_run_ends_where_it_is_weak(play: Any) -> None:
     policy = CurveGP(RANGES, (0,), startup=4, first_rung=3, resuming=False)
     run = play(policy, falling(HORIZON), 10 * HORIZON, workers=2)
@@ -596,6 +604,7 @@ def test_without_partial_runs_the_model_sees_their_ends_alone(played: Run) -> No
 # How good it is
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_with_informative_curves_it_is_far_ahead_of_random_search(
     virtual: ModuleType, play: Any, workers: int
@@ -611,6 +620,7 @@ def test_with_informative_curves_it_is_far_ahead_of_random_search(
     assert mine < 0.2 * theirs
 
 
+@pytest.mark.slow
 def test_the_best_is_found_where_it_starts_worst(play: Any) -> None:
     """Every pair of curves crosses: the better the end, the worse the beginning."""
 
@@ -647,6 +657,7 @@ def test_a_space_that_is_exhausted_is_searched_on(play: Any, workers: int) -> No
     assert float(run.simulation.recommended(12 * 9, 9)) == pytest.approx(0.0)
 
 
+@pytest.mark.slow
 def test_a_mixed_space_is_searched(play: Any) -> None:
     run = play(CurveGP(space_of("mixed"), (0,), startup=6), falling(9), 20 * 9, 9)
     accounted(run, 20 * 9, 9)

@@ -269,6 +269,7 @@ class TestLearning:
             other.append(trial)
         assert distance(suggestion(other), {"x": 0.9, "y": 0.1}) < 0.2
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("pruner", "pruned"),
         [
@@ -453,6 +454,7 @@ class TestDeterminism:
 
 
 class TestStudies:
+    @pytest.mark.slow
     def test_in_any_storage(self, storage: BaseStorage) -> None:
         study = optuna.create_study(
             storage=storage, sampler=CurveGPSampler(seed=0), pruner=MedianPruner(n_startup_trials=2)

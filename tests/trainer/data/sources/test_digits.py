@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tuneoff.trainer.data.pack import Pack
 from tuneoff.trainer.recipe import DataSource
 
 Load = Callable[[DataSource], Pack]
 
 
+@pytest.mark.slow
 def test_digits(load: Load) -> None:
     pack = load(DataSource())
     assert pack.images.shape == (1797, 8, 8, 3)
