@@ -12,7 +12,7 @@ COPY constraints.txt pyproject.toml ./
 # For more of them: docker compose build --build-arg EXTRAS="--extra postgres --extra ray"
 ARG EXTRAS="--extra postgres --extra jpeg"
 RUN uv pip install --system --no-cache --compile-bytecode -c constraints.txt -r pyproject.toml ${EXTRAS}
-COPY README.md ./
+COPY LICENSE README.md ./
 COPY tuneoff tuneoff
 COPY search search
 COPY trainer trainer

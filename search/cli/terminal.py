@@ -46,10 +46,10 @@ def print_status(console: Console, status: Status) -> None:
     """A status for people."""
     rows = Table(
         "",
-        "Epochs spent / budget",
-        "Best error",
+        "Epochs\nspent / budget",
+        "Best\nerror",
         "Trials",
-        "Lost attempts",
+        "Lost\nattempts",
         title=status.study,
     )
     for arm in status.arms:
