@@ -103,6 +103,16 @@ def test_progress_is_the_ledger(database: Database, search: str, me: Worker) -> 
     assert [r.reserved for r in rows] == [0, 3]
 
 
+def test_totals_are_those_of_the_ledger(database: Database, search: str, me: Worker) -> None:
+    other = f"{search}/other"
+    assert attempts.totals(database, [search, other]) == {}
+    for trial, epochs in ((0, 3), (1, 4)):
+        made = attempts.insert(database, me, search, trial, 0, 0, 9)
+        attempts.progress(database, made, epochs, 0.5)
+    attempts.close(database, made, "paused")
+    assert attempts.totals(database, [search, other]) == {search: attempts.Totals(2, 1, 7)}
+
+
 def test_a_lost_lease_can_write_nothing(database: Database, search: str, me: Worker) -> None:
     mine = attempts.insert(database, me, search, 0, 0, 0, 9)
     attempts.progress(database, mine, 1, 1.0)
