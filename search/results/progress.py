@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Totals
-from tuneoff.search.study.selection import error_of, recommend
+from tuneoff.search.study.selection import best_error
 from tuneoff.search.study.study import Search, Study
 from tuneoff.search.study.trial_ref import TrialRef
 
@@ -65,10 +65,7 @@ class ProgressReader:
     def _look(self, search: Search) -> tuple[int, float | None]:
         """A search's budget in epochs, and its lowest validation error."""
         trials = self._study.trials(search)
-        chosen = recommend(trials)
-        full = chosen is not None and chosen.state == TrialState.COMPLETE
-        best = error_of(chosen) if chosen is not None and full else None
-        return budget_of(self._study, search, trials), best
+        return budget_of(self._study, search, trials), best_error(trials)
 
     def _arm(self, arm: str) -> ArmProgress:
         names = [search.name for search in self._study.searches if search.arm == arm]

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from tuneoff.search.results.progress import budget_of
 from tuneoff.search.results.read import state_of
 from tuneoff.search.store.attributes import FAILURE
-from tuneoff.search.study.selection import error_of, recommend
+from tuneoff.search.study.selection import best_error
 from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.state import SearchState
 from tuneoff.search.study.study import Search, Study
@@ -99,12 +99,9 @@ def read_status(now: Snapshot) -> Status:
 
 def _arm(study: Study, arm: str, parts: Sequence[tuple[Search, SearchState]]) -> ArmStatus:
     states: Counter[str] = Counter()
-    best: list[float] = []
     for _, state in parts:
         states.update(state_of(trial, state) for trial in state.trials)
-        recommended = recommend(state.trials)
-        if recommended is not None and recommended.state == TrialState.COMPLETE:
-            best.append(error_of(recommended))
+    errors = [best_error(state.trials) for _, state in parts]
     rows = [a for _, state in parts for attempts in state.attempts.values() for a in attempts]
     return ArmStatus(
         name=arm,
@@ -112,7 +109,7 @@ def _arm(study: Study, arm: str, parts: Sequence[tuple[Search, SearchState]]) ->
         budget=sum(budget_of(study, search, state.trials) for search, state in parts),
         seconds=sum(a.seconds for a in rows),
         states=dict(states),
-        best=min(best, default=None),
+        best=min((error for error in errors if error is not None), default=None),
         lost=sum(a.end in ("lost", "failed") for a in rows),
     )
 

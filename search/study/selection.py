@@ -57,6 +57,14 @@ def _rank(trial: FrozenTrial) -> tuple[int, int, float, int]:
     return 1, -max(trial.intermediate_values), error_of(trial), trial.number
 
 
+def best_error(trials: tuple[FrozenTrial, ...]) -> float | None:
+    """The error of the recommended trial, 0 to 1; None while that is not a full run."""
+    recommended = recommend(trials)
+    if recommended is None or recommended.state != TrialState.COMPLETE:
+        return None
+    return error_of(recommended)
+
+
 def error_of(trial: FrozenTrial) -> float:
     """The error of a run, 0 to 1: its value, or the last one that it has reported so far."""
     if trial.value is not None:
@@ -158,11 +166,7 @@ def member_trials(now: Snapshot) -> list[FrozenTrial | None]:
 
 def scored_members(now: Snapshot) -> list[FrozenTrial]:
     """Trials of the planned members that have scores; one that diverged or failed has none."""
-    return [
-        trial
-        for trial in member_trials(now)
-        if trial is not None and trial.state == TrialState.COMPLETE and TEST_ERROR.is_set(trial)
-    ]
+    return [trial for trial in member_trials(now) if trial is not None and _is_scored(trial)]
 
 
 def combined_members(now: Snapshot) -> list[FrozenTrial]:
