@@ -257,7 +257,7 @@ def finished_once(
     folder = tmp_path_factory.mktemp("finished")
     tuneoff = Tuneoff(folder, environment, f"sqlite:///{folder}/tuneoff.db")
     try:
-        done = tuneoff("run", *digits(), "--workers", "2")
+        done = tuneoff("run", *digits(), "--workers", "2", limit=280)
     finally:
         tuneoff.close()
     return Finished(folder, "".join(done.out))

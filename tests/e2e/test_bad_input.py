@@ -312,7 +312,7 @@ class TestWeights:
         ("content", "words"),
         [
             (b"junk", ("damaged", "torch.save")),
-            ({"fc.weight": torch.zeros(10, 96)}, ("lacks", "proxy")),
+            ({"fc.weight": torch.zeros(10, 96)}, ("has no tensor", "proxy")),
             ([1, 2], ("state dict",)),
         ],
     )
@@ -426,7 +426,7 @@ class TestStudy:
             ),
             (
                 ("--lr", "0.1", "--momentum", "0.9", "--weight_decay", "1e-4", "--repeat", "9"),
-                ("no repeat 9", "0 to 1"),
+                ("--repeat 9", "0 to 1"),
             ),
         ],
     )
@@ -541,11 +541,11 @@ class TestExportFile:
         ("name", "content", "words"),
         [
             ("best.toml", None, ("cannot be read", "check the path")),
-            ("best.toml", "junk = ", ("no export of tuneoff",)),
-            ("best.toml", "name = 'digits'\n", ("no export of tuneoff",)),
-            ("best.json", "[]", ("no export of tuneoff",)),
-            ("best.yaml", "- 1\n", ("no export of tuneoff",)),
-            ("best.yaml", "{", ("no export of tuneoff",)),
+            ("best.toml", "junk = ", ("is not an export of tuneoff",)),
+            ("best.toml", "name = 'digits'\n", ("is not an export of tuneoff",)),
+            ("best.json", "[]", ("is not an export of tuneoff",)),
+            ("best.yaml", "- 1\n", ("is not an export of tuneoff",)),
+            ("best.yaml", "{", ("is not an export of tuneoff",)),
             ("best.txt", "", (".toml, .json or .yaml",)),
         ],
     )
