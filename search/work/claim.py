@@ -10,6 +10,7 @@ the lock, is still as the policy saw it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -29,10 +30,14 @@ from tuneoff.search.work.outcome import (
     prune_paused,
 )
 
-ROUNDS = 3
-"""How often the policy is asked in vain, because others were quicker, before the lock is held."""
+INSTANT_SECONDS = 0.05
+"""A policy that takes no longer than this is asked again under the lock as soon as it was asked in
+vain: that keeps others waiting for less time than another wait for the lock would take."""
 QUICK_SECONDS = 5.0
-"""A policy that took longer than this is never asked under the lock."""
+"""A policy that takes no longer than this is asked under the lock in the last of ``ROUNDS``; one
+that takes longer never is."""
+ROUNDS = 3
+"""How often a policy is asked without the lock before it is asked under it."""
 
 
 def reclaim(study: Study) -> None:
@@ -66,11 +71,16 @@ class Nothing(Enum):
     DONE = "the budget is spent, or the policy has no more"
 
 
-def claim(study: Study, search: Search, worker: Worker) -> Claim | Nothing:
+def claim(
+    study: Study, search: Search, worker: Worker, clock: Callable[[], float] = time.monotonic
+) -> Claim | Nothing:
     """Own a trial of this search, or learn why there is none.
 
-    When the database was away in the middle, what that has left behind is an orphan and is taken
-    over, at once, or after the grace period if its attempt had been stored.
+    If the database goes away in the middle, a trial may be left that nobody owns, or an attempt at
+    which nobody works. The one is taken over at once, the other after the grace period.
+
+    Args:
+        clock: tells how many seconds the policy takes.
 
     Raises:
         StorageOutage: the database stayed away for too long.
@@ -80,13 +90,14 @@ def claim(study: Study, search: Search, worker: Worker) -> Claim | Nothing:
         seen = step(read_state, study, search)
         answer = None
         if not (_has_trials(study, search, seen) or _has_stale_attempts(study, seen)):
-            started = time.monotonic()
+            started = clock()
             answer = _Answer(_version(seen), step(next_job, study, search, seen))
-            longest = max(longest, time.monotonic() - started)
-        # Somebody else may be quicker, and then the policy is asked again. Whoever was too slow too
-        # often asks while all others have to wait, unless that could take long.
-        insist = in_vain + 1 >= ROUNDS and longest <= QUICK_SECONDS
-        found = step(_settle, study, search, worker, answer, insist and answer is not None)
+            longest = max(longest, clock() - started)
+        # Others may have changed the search meanwhile, so that the policy must be asked again. So
+        # that this does not go on for ever, they have to wait in the end, but never for long.
+        last = in_vain + 1 >= ROUNDS
+        insist = longest <= (QUICK_SECONDS if last else INSTANT_SECONDS)
+        found = step(_settle, study, search, worker, answer, insist)
         if found is not None:
             return found
         in_vain += answer is not None

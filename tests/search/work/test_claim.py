@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 import time
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tuneoff.search.study.opening import open_study
 from tuneoff.search.study.state import SearchState, read_state
 from tuneoff.search.study.study import Search, Study
 from tuneoff.search.study.trial_ref import add_trial
-from tuneoff.search.work.claim import ROUNDS, Claim, Nothing, claim
+from tuneoff.search.work.claim import Claim, Nothing, claim
 from tuneoff.search.work.outcome import end_stale_attempts
 
 
@@ -578,26 +579,32 @@ class TestAsksWithoutTheLock:
 
         return meddle, locked
 
-    def test_who_is_too_slow_again_and_again_asks_under_the_lock(
-        self, sqlite_database: Any, make_study: Any, me: Worker
+    @pytest.mark.parametrize(
+        ("seconds", "others", "where"),
+        [
+            (0.01, 1, [False, True]),  # asked again at once
+            (1.0, 3, [False, False, False, True]),  # in the last of three rounds
+            (1.0, 2, [False, False, False]),
+            (10.0, 5, [False] * 6),  # it would hold others up for too long
+        ],
+    )
+    def test_a_policy_is_asked_under_the_lock_only_if_it_takes_a_moment(
+        self,
+        sqlite_database: Any,
+        make_study: Any,
+        me: Worker,
+        seconds: float,
+        others: int,
+        where: list[bool],
     ) -> None:
         study = make_study(sqlite_database, budget={"epochs": 99})
-        meddle, locked = self.in_between(study, me, until=ROUNDS)
-        policy = self.Meddling(meddle)
-        found = own(claim(study, replace(study.arms[0], policy=policy), me))
-        assert found.trial.number == ROUNDS
-        assert found.trial.stored.params["lr"] == 1 / (2 + ROUNDS)
-        assert locked == [False] * ROUNDS + [True]
-
-    def test_a_policy_that_takes_long_is_never_asked_under_the_lock(
-        self, sqlite_database: Any, make_study: Any, me: Worker, monkeypatch: Any
-    ) -> None:
-        monkeypatch.setattr("tuneoff.search.work.claim.QUICK_SECONDS", -1.0)
-        study = make_study(sqlite_database, budget={"epochs": 99})
-        meddle, locked = self.in_between(study, me, until=ROUNDS + 2)
-        found = own(claim(study, replace(study.arms[0], policy=self.Meddling(meddle)), me))
-        assert found.trial.number == ROUNDS + 2
-        assert locked == [False] * (ROUNDS + 3)
+        meddle, locked = self.in_between(study, me, until=others)
+        readings = count()
+        search = replace(study.arms[0], policy=self.Meddling(meddle))
+        found = own(claim(study, search, me, lambda: next(readings) * seconds))
+        assert locked == where
+        assert found.trial.number == others
+        assert found.trial.stored.params["lr"] == 1 / (2 + others)
 
     def test_epochs_that_end_meanwhile_make_no_difference(
         self, sqlite_database: Any, make_study: Any, me: Worker
