@@ -23,7 +23,7 @@ from tuneoff.trainer.contract import Scores, Split, Trainer
 from tuneoff.trainer.errors import CheckpointError
 
 CHECKPOINT = "checkpoint"  # the newest one, whatever its trainer calls it
-FLUSH_SECONDS = 0.2  # between signs of life while an upload is waited for
+FLUSH_SECONDS = 0.2  # between looks at an upload that is waited for
 
 
 def fetch(trial: TrialRef, before: Attempt | None, tick: Tick) -> None:
@@ -83,6 +83,7 @@ class Uploads:
         self._trial, self._attempt, self._trainer, self._stop = trial, attempt, trainer, stop
         self._news = threading.Condition()
         self._waiting = self._busy = self._closed = False
+        self._signs = 0
         self._stored: Path | None = None
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -119,13 +120,17 @@ class Uploads:
         """Wait until the newest checkpoint that was put is stored.
 
         Args:
-            tick: called meanwhile; what it raises passes through.
+            tick: called meanwhile, as long as the upload gets on: a worker whose store hangs is to
+                lose its trial. What it raises passes through.
 
         Raises:
             as ``put``.
         """
+        seen = self._signs
         while not self._is_at_rest(FLUSH_SECONDS):
-            tick()
+            if seen != self._signs:
+                seen = self._signs
+                tick()
         with self._news:
             self._raise()
 
@@ -169,6 +174,7 @@ class Uploads:
             return
 
     def _tick(self) -> bool:
+        self._signs += 1
         if self._closed:
             raise _Abandoned
         return self._stop()

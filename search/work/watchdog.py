@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import TypeVar
 
 LOOKS = 20
+"""How often the watchdog looks, in the time after which it acts."""
 
 T = TypeVar("T")
 
@@ -39,12 +40,12 @@ class Watchdog:
         self._thread.join()
 
     def watch(self) -> None:
-        """Signs of life are awaited from now on."""
+        """Expect signs of life from now on."""
         self._watching = True
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """None is awaited within; to come here and to leave is one."""
+        """Expect no signs of life within the block. To enter and to leave it is one."""
         before, self._watching = self._watching, False
         try:
             yield
@@ -53,7 +54,7 @@ class Watchdog:
             self._watching = before
 
     def over(self, items: Generator[T, None, None]) -> Iterator[T]:
-        """These items, watching whoever makes them and not whoever uses them."""
+        """Pass items on, and expect signs of life only from the code that makes them."""
         with closing(items):
             self.watch()
             for item in items:

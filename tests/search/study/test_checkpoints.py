@@ -560,6 +560,27 @@ class TestSlowStore:
         rows = attempts.read(study.database, [study.arms[0].name])
         assert [(row.from_epoch, row.epochs) for row in rows] == [(0, 4), (1, EPOCHS - 1)]
 
+    def test_a_worker_whose_store_hangs_does_not_keep_its_trial(
+        self, gate: Gate, study: Any, make_trainer: Any, me: Any, never: Any
+    ) -> None:
+        """While it waits for an upload, it shows no more life than the upload does."""
+        mine = self.claimed(study, me)
+        mine.trial.folder.mkdir(parents=True)
+        (mine.trial.folder / "000001-00000000.json").write_text("{}")
+        ticks: list[bool] = []
+
+        def tick() -> bool:
+            ticks.append(gate.open.is_set())
+            return False
+
+        with Uploads(mine.trial, mine.attempt, make_trainer(), never) as uploads:
+            uploads.put()
+            assert gate.reached.wait(60)
+            threading.Timer(1.5, gate.open.set).start()
+            uploads.flush(tick)
+        assert False not in ticks
+        assert stored_in(study) == ["000001-00000000.json"]
+
     def test_a_run_that_is_pruned_waits_for_no_upload(
         self, gate: Gate, study: Any, make_trainer: Any, me: Any, never: Any
     ) -> None:

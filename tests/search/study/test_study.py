@@ -28,7 +28,7 @@ def parts(make_study: Any, database: Any) -> Any:
     return made, made.spec, made.task
 
 
-def test_a_study_is_its_groups(database: Any, make_study: Any, tmp_path: Path) -> None:
+def test_a_study_is_its_searches(database: Any, make_study: Any, tmp_path: Path) -> None:
     arms = {"a": {"sampler": "random"}, "b": {"sampler": "tpe"}}
     study = make_study(database, arms=arms, repeats=2)
     names = [search.name.removeprefix(f"{study.name}/") for search in study.searches]
@@ -151,7 +151,7 @@ def test_no_such_study(database: Any, parts: Any) -> None:
     assert parts[0].name in str(caught.value)
 
 
-def test_a_group_that_was_deleted_in_the_dashboard_is_named(database: Any, parts: Any) -> None:
+def test_a_search_that_was_deleted_in_the_dashboard_is_named(database: Any, parts: Any) -> None:
     made, spec, _ = parts
     optuna.delete_study(study_name=f"{spec.name}/b/0", storage=database.optuna)
     opened = open_study(database, spec.name, made.work)
