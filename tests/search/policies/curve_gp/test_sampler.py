@@ -469,9 +469,10 @@ class TestStudies:
     @pytest.mark.parametrize("jobs", [2, 4])
     def test_with_several_jobs(self, jobs: int) -> None:
         study = optuna.create_study(sampler=CurveGPSampler(seed=0))
-        study.optimize(objective, n_trials=20, n_jobs=jobs)
+        # Four jobs know the fewer results the slower the machine is: so many trials are enough.
+        study.optimize(objective, n_trials=30, n_jobs=jobs)
         points = [(t.params["x"], t.params["y"]) for t in study.trials]
-        assert len(set(points)) == 20
+        assert len(set(points)) == 30
         assert study.best_value < 0.15
 
     def test_enqueued_trials(self) -> None:
