@@ -43,6 +43,14 @@ SMALL = {
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep every test of this folder out of the fast lane: they start processes."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 def overrides(**changes: str) -> list[str]:
     """--set options that make studies/digits.toml take seconds; "__" stands for a dot."""
     values = SMALL | {key.replace("__", "."): value for key, value in changes.items()}
