@@ -43,6 +43,16 @@ def work_option(command: F) -> F:
     )(command)
 
 
+def out_file_option(command: F) -> F:
+    """``-o FILE`` of a command that writes one file, or else prints it."""
+    return click.option(
+        "-o",
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File to write. [default: standard output]",
+    )(command)
+
+
 def device_option(command: F) -> F:
     """``--device`` and ``--threads``."""
     command = click.option(

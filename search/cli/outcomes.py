@@ -55,12 +55,7 @@ def promote(
 
 @click.command()
 @options.study_command
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write. [default: standard output]",
-)
+@options.out_file_option
 @click.option(
     "--format",
     "form",
@@ -133,12 +128,7 @@ def train(
 @options.study_command
 @click.argument("images", type=click.Path(path_type=Path))
 @options.device_option
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write. [default: standard output]",
-)
+@options.out_file_option
 @click.option(
     "--server-file",
     is_flag=True,
