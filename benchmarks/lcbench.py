@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import optuna
 from lcbench_records import MARKS, ROOT, Cell, Store, make_record
 from lcbench_report import figure, tables
 from lcbench_surrogate import (
@@ -33,23 +30,27 @@ from lcbench_surrogate import (
     Surrogate,
     SurrogateError,
 )
+from processes import pool as pool_of
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from virtual import simulate
 
+from tuneoff.files import write_text
 from tuneoff.search.policies.arm import Arm
 from tuneoff.search.policies.base import Policy
 from tuneoff.search.policies.curve_gp import CurveGP
+from tuneoff.search.policies.fixed import FixedConfigurations
 from tuneoff.search.policies.pruning import Pruning
 from tuneoff.search.spec import registry
-from tuneoff.search.spec.sections import ArmSpec
+from tuneoff.search.spec.arm_section import ArmSpec
+from tuneoff.search.spec.personas import PERSONAS, settings_of
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
-# A grid of LCBench's seven parameters has more points than any budget pays for.
-SAMPLERS = tuple(name for name in registry.SAMPLERS if name != "grid")
+HAND = "hand"  # beside the samplers: a persona's list of settings
+SAMPLERS = (*registry.SAMPLERS, HAND)
 PRUNERS = tuple(name for name in registry.PRUNERS if name != registry.NO_PRUNER)
-ARM_OPTIONS = ("startup", "min_epochs", "reduction")
+ARM_OPTIONS = ("startup", "min_epochs", "reduction", "candidates", "full")
 CURVE_GP_OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "startup": int,
     "first_rung": int,
@@ -61,7 +62,11 @@ CURVE_GP_OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "resuming": {"yes": True, "no": False}.__getitem__,
     "partial_runs": {"yes": True, "no": False}.__getitem__,
 }
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+# Where one-at-a-time begins: at the setting by hand of the reference errors, or in the middle.
+STARTS: Mapping[str, Mapping[str, float]] = {
+    "hand": {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4},
+    "middle": {},
+}
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,11 @@ class PolicySpec:
         return cls(sampler, pruner or registry.NO_PRUNER, options)
 
 
-def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...]) -> Policy:
+def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...], equivalents: int) -> Policy:
     """The policy that was written, for full runs of HORIZON epochs.
+
+    Args:
+        equivalents: the budget, in full runs.
 
     Raises:
         click.BadParameter: there is no such policy.
@@ -99,24 +107,51 @@ def build_policy(text: str, space: SearchSpace, seed: tuple[int, ...]) -> Policy
     spec = PolicySpec.parse(text)
     if spec.sampler == "curve-gp":
         return CurveGP(space, seed, **_settings(text, spec))
+    if spec.sampler == HAND:
+        return FixedConfigurations(_list(text, spec), Pruning.never(HORIZON))
     settings = _arm(text, spec)
-    arm = Arm(settings, space, seed, Pruning.of(settings, HORIZON))
-    policy: Policy = registry.SAMPLERS.load(spec.sampler)(arm)
+    arm = Arm(settings, space, seed, Pruning.of(settings, HORIZON), equivalents * HORIZON)
+    try:
+        policy: Policy = registry.SAMPLERS.load(spec.sampler)(arm)
+    except ValueError as error:  # more than the budget pays for
+        raise _refused(text, str(error)) from None
     return policy
 
 
 def _arm(text: str, spec: PolicySpec) -> ArmSpec:
     """The policy as an arm of a study file, which brings its defaults and its checks."""
-    for key, value in spec.options.items():
+    options, values = dict(spec.options), dict[str, Any]()
+    if registry.SAMPLERS.entry(spec.sampler).takes_steps:
+        start = options.pop("start", "hand")
+        if start not in STARTS:
+            raise _refused(text, f"start={start} is none of {', '.join(STARTS)}")
+        values = {"start": STARTS[start], "factors": {"learning_rate": 3.0}}  # its "lr"
+    for key, value in options.items():
         if key not in ARM_OPTIONS:
             raise _refused(text, f"unknown option {key!r}; choose from {', '.join(ARM_OPTIONS)}")
         if not value.isdecimal():
             raise _refused(text, f"{key}={value} is not a whole number")
-    numbers = {key: int(value) for key, value in spec.options.items()}
+        values[key] = int(value)
     try:
-        return ArmSpec.model_validate({"sampler": spec.sampler, "pruner": spec.pruner, **numbers})
+        return ArmSpec.model_validate({"sampler": spec.sampler, "pruner": spec.pruner, **values})
     except ValueError:
-        raise _refused(text, "startup and min_epochs begin at 1, reduction at 2") from None
+        raise _refused(
+            text,
+            f"{', '.join(ARM_OPTIONS)} begin at 1, reduction at 2, or are not for this sampler",
+        ) from None
+
+
+def _list(text: str, spec: PolicySpec) -> list[dict[str, Any]]:
+    """A persona's settings, as in ``hand:persona=careful``, under LCBench's names.
+
+    What they do not set, in the full space, is as in the core space.
+    """
+    name = spec.options.get("persona", "")
+    if name not in PERSONAS or len(spec.options) > 1 or spec.pruner != registry.NO_PRUNER:
+        raise _refused(text, f"write hand:persona=NAME, NAME one of {', '.join(PERSONAS)}")
+    names = {"lr": "learning_rate", "momentum": "momentum", "weight_decay": "weight_decay"}
+    found = settings_of(PERSONAS[name], names, {})
+    return [{names[key]: config[key] for key in names} for config in found]
 
 
 def _settings(text: str, spec: PolicySpec) -> dict[str, Any]:
@@ -147,7 +182,7 @@ def run_cell(files: Files, cell: Cell) -> dict[str, Any]:
     # begin with the same points.
     seed = (int(cell.dataset), cell.repeat)
     simulation = simulate(
-        build_policy(cell.policy, space, seed),
+        build_policy(cell.policy, space, seed, cell.equivalents),
         space.distributions,
         lambda params: surrogate.curve(cell.dataset, params),
         HORIZON,
@@ -173,9 +208,7 @@ def run_cells(
     files: Files, cells: Sequence[Cell], jobs: int, keep: Callable[[dict[str, Any]], None]
 ) -> None:
     """Run cells in processes of their own; ``keep`` is called with each record when it is made."""
-    os.environ.update(ONE_THREAD)  # NumPy reads these when the processes below import it
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(cells)), context, initializer=_start) as pool:
+    with pool_of(min(jobs, len(cells))) as pool:
         try:
             for future in as_completed([pool.submit(run_cell, files, cell) for cell in cells]):
                 keep(future.result())
@@ -188,24 +221,6 @@ def run_cells(
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
-
-
-def _start() -> None:
-    """Prepare a process for ``run_cell``."""
-    # Imported here, so that its time is not counted as that of a GP's first suggestion.
-    import torch
-
-    torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too and ends this process
-
-    def follow_parent() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow_parent, daemon=True).start()
 
 
 def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str]:
@@ -287,7 +302,7 @@ def command(
     if page and page.suffix != ".html":
         raise click.BadParameter(f"{page} must end in .html", param_hint="--figure")
     for policy in policies:
-        build_policy(policy, search_space(space), (0, 0))
+        build_policy(policy, search_space(space), (0, 0), equivalents)
     datasets = list(dict.fromkeys(d for name in datasets for d in DATASETS.get(name, (name,))))
     store = Store(path)
     if table_only:
@@ -315,7 +330,7 @@ def command(
     click.echo(tables(records, policies))
     if page:
         try:
-            figure(records, policies).write_html(page)
+            write_text(page, figure(records, policies).to_html())
         except OSError as error:
             raise click.BadParameter(
                 f"{page} cannot be written ({error.strerror})", param_hint="--figure"

@@ -29,6 +29,7 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import create_trial
 
+from tuneoff.files import write_text
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.database import open_database
@@ -482,7 +483,7 @@ def main(
         finally:
             server.close()
     if out:
-        out.write_text(json.dumps(found, indent=1))
+        write_text(out, json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

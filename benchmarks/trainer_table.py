@@ -16,6 +16,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from tuneoff.files import write_text
+
 HEADS = ("what", "ours", "usual", "ratio", "wanted", "met?")
 NO_GPU = "not measured: no GPU"
 
@@ -147,4 +149,4 @@ def keep(path: Path, section: str) -> None:
     text = path.read_text(encoding="utf-8") if path.exists() else "# Measurements\n\n"
     head, mark, older = text.partition("\n## ")
     rest = f"\n{mark.lstrip()}{older}" if mark else ""
-    path.write_text(f"{head.rstrip()}\n\n{section}{rest}", encoding="utf-8")
+    write_text(path, f"{head.rstrip()}\n\n{section}{rest}")

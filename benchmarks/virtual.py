@@ -81,6 +81,7 @@ def simulate(
     budget: int,
     workers: int,
     on_epochs: Callable[[int], None] = lambda epochs: None,
+    place: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> Simulation:
     """Run a policy until its budget is spent or it asks for no more.
 
@@ -92,6 +93,8 @@ def simulate(
         budget: epochs in all.
         workers: number of trials that are trained at the same time.
         on_epochs: called with the number of epochs spent so far.
+        place: the parameters that are trained instead of those that the policy proposes, which is
+            told so.
     """
     study = optuna.create_study(
         study_name="virtual",
@@ -129,13 +132,14 @@ def simulate(
         if isinstance(job, NewTrial):
             trial = FrozenTrial(
                 number=-1, trial_id=-1, state=TrialState.RUNNING, value=None,
-                datetime_start=datetime.now(), datetime_complete=None, params=dict(job.params),
+                datetime_start=datetime.now(), datetime_complete=None,
+                params=dict(place(job.params)),
                 distributions=dict(distributions), user_attrs=dict(job.note), system_attrs={},
                 intermediate_values={},
             )  # fmt: skip
             number = len(state.trials)
             storage.create_new_trial(study._study_id, template_trial=trial)
-            curves[number] = curve(job.params)
+            curves[number] = curve(trial.params)
         else:
             number, start = job.number, last_epoch(state.trials[job.number])
         if job.until_epoch - start > history.remaining:

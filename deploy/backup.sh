@@ -6,7 +6,7 @@
 # To go back to a dump, with no worker running:
 #
 #   docker compose exec backup pg_restore --clean --if-exists --exit-on-error \
-#       --dbname=service=tuneoff /backups/tuneoff-2026-11-23.dump
+#       --dbname=service=tuneoff /var/lib/postgresql/tuneoff-2026-11-23.dump
 #
 # The dumps lie on the same machine as the database: copy them elsewhere.
 set -u

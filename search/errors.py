@@ -3,13 +3,13 @@
 * SearchError: exit code 1
     * UserError: bad input, exit code 2; the message says what is wrong and how to fix it
         * SpecError: the study file
-        * StorageError: the database cannot be reached or holds something else
+        * StorageError: the database cannot be used as it is, or holds something else
         * StudyError: no such study, or one that does not match
         * ArtifactError: the artifact store cannot be used, or refuses
     * LeaseLost: this worker no longer owns its trial and must write nothing more
-    * StorageOutage: the database stayed away for longer than we were told to wait
+    * StorageOutage: the database, or a lock in it, was not to be had in the time that we may wait
     * ArtifactOutage: the same of the artifact store
-    * TrainingFailed: a trial failed for good
+    * TrainingFailed: one trial after another failed here
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LeaseLost(SearchError):
 
 
 class StorageOutage(SearchError):
-    """The database could not be reached for longer than the allowed time."""
+    """The database, or a lock in it, was not to be had in the allowed time."""
 
 
 class ArtifactOutage(SearchError):
@@ -52,4 +52,4 @@ class ArtifactOutage(SearchError):
 
 
 class TrainingFailed(SearchError):
-    """A trial failed on every attempt that it was allowed."""
+    """One trial after another failed on this worker: something is wrong with it."""

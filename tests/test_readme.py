@@ -17,6 +17,7 @@ def test_there_are_snippets() -> None:
     assert SNIPPETS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[f"snippet {i}" for i in range(len(SNIPPETS))])
 def test_snippet_runs(snippet: str, tmp_path: Path) -> None:
     done = subprocess.run(

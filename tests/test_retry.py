@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tuneoff.retry import Patience
+from dataclasses import replace
+
+from tuneoff.retry import LEAVING_SECONDS, LISTENING_SECONDS, Patience
 from tuneoff.testing.clock import FakeClock
 
 
@@ -13,9 +15,11 @@ def patience(clock: FakeClock, seconds: float, jitter: float = 1.0) -> Patience:
 def test_pauses_double_up_to_the_longest_and_end_with_patience() -> None:
     clock = FakeClock(now=50.0)
     retry = patience(clock, 20).begin()
+    tries = []
     while not retry.is_over:
         retry.pause()
-    assert clock.slept == [1, 2, 4, 4, 4, 4, 1]
+        tries.append(clock.now - 50.0)
+    assert tries == [1, 3, 7, 11, 15, 19, 20]
     assert retry.waited == 20
 
 
@@ -34,7 +38,7 @@ def test_pauses_are_jittered() -> None:
     retry = patience(clock, 100, jitter=0.5).begin()
     retry.pause()
     retry.pause()
-    assert clock.slept == [0.5, 1.0]
+    assert clock.now == 1.5
     factors = {Patience(1).jitter() for _ in range(100)}
     assert len(factors) == 100
     assert 0.5 <= min(factors) < max(factors) <= 1.5
@@ -42,3 +46,23 @@ def test_pauses_are_jittered() -> None:
 
 def test_no_patience_is_one_try() -> None:
     assert Patience(0).begin().is_over
+
+
+def test_whoever_is_asked_to_leave_waits_out_a_short_outage_alone() -> None:
+    clock = FakeClock()
+    retry = replace(patience(clock, 600), stop=lambda: clock.now >= 2).begin()
+    while not retry.is_over:
+        retry.pause()
+    assert clock.now == LEAVING_SECONDS
+    retry = replace(patience(clock, 600), stop=lambda: True).begin()
+    retry.pause()
+    assert not retry.is_over
+    assert replace(patience(clock, 0), stop=lambda: True).begin().is_over
+
+
+def test_a_pause_hears_the_wish_to_leave() -> None:
+    clock = FakeClock()
+    retry = replace(patience(clock, 600), first_pause=60, stop=lambda: clock.now >= 10).begin()
+    retry.pause()
+    assert clock.now <= 10 + LISTENING_SECONDS
+    assert retry.is_over

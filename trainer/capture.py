@@ -7,7 +7,7 @@ and other trials, without being captured again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from tuneoff.messages import first_line
-from tuneoff.trainer import optim
 from tuneoff.trainer.data.augment import Targets
+from tuneoff.trainer.optim import Sgd
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Captured:
     def __init__(
         self,
         backward: Backward,
-        optimizer: torch.optim.SGD,
+        optimizer: Sgd,
         images: Tensor,
         targets: Targets,
         record: Recorder,
@@ -73,8 +73,9 @@ class Captured:
 
         def work() -> None:
             self._loss.copy_(backward(self._images, self._targets))
-            for group, settings in zip(optimizer.param_groups, self._settings, strict=True):
-                sgd_(group, optimizer, settings)
+            every = zip(optimizer.param_groups, optimizer.references, self._settings, strict=True)
+            for group, references, settings in every:
+                sgd_(group, references, optimizer, settings)
 
         self._replay = record(work)
 
@@ -111,14 +112,25 @@ class _Settings:
             self._last = found
 
 
-def sgd_(group: Mapping[str, Any], optimizer: torch.optim.SGD, settings: _Settings) -> None:
-    """A step of torch.optim.SGD on one parameter group, with tensors for its settings."""
+def sgd_(
+    group: Mapping[str, Any],
+    references: Sequence[Tensor],
+    optimizer: Sgd,
+    settings: _Settings,
+) -> None:
+    """A step of ``optim.Sgd`` on one parameter group, with tensors for its settings."""
     with torch.no_grad():
         parameters = [p for p in group["params"] if p.grad is not None]
         if not parameters:
             return
         momenta = [optimizer.state[p]["momentum_buffer"] for p in parameters]
-        change = list(torch._foreach_mul(parameters, settings.weight_decay))
+        decayed: list[Tensor] | tuple[Tensor, ...] = parameters
+        if references:
+            pairs = zip(group["params"], references, strict=True)
+            decayed = torch._foreach_sub(
+                parameters, [towards for p, towards in pairs if p.grad is not None]
+            )
+        change = list(torch._foreach_mul(decayed, settings.weight_decay))
         torch._foreach_add_(change, [p.grad for p in parameters])
         torch._foreach_mul_(momenta, settings.momentum)
         torch._foreach_add_(momenta, change)
@@ -132,7 +144,7 @@ def sgd_(group: Mapping[str, Any], optimizer: torch.optim.SGD, settings: _Settin
 def captured(
     backward: Backward,
     model: nn.Module,
-    optimizer: torch.optim.SGD,
+    optimizer: Sgd,
     images: Tensor,
     targets: Targets,
     record: Recorder = cuda_graph,
@@ -155,13 +167,15 @@ def captured(
         for parameter in group["params"]:
             optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
     before = _snapshot(model, optimizer)
-    rate = optimizer.param_groups[0]["lr"]  # all groups have the same
-    optim.set_rate(optimizer, _TRIAL_RATE)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = _TRIAL_RATE
     try:
         found = Captured(backward, optimizer, images, targets, record)
         losses, moves = [], []
         for step in (partial(_plain_step, backward, optimizer), found.replay):
             _restore(before, model, optimizer)
+            torch.manual_seed(0)  # dropout: both must leave out the same
             start = _weights(optimizer)
             for _ in range(2):
                 loss = float(step(images, targets))
@@ -174,7 +188,8 @@ def captured(
         return None
     finally:
         _restore(before, model, optimizer)
-        optim.set_rate(optimizer, rate)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
     if not abs(losses[0] - losses[1]) <= _TOLERANCE * abs(losses[0]):  # NaN too
         log.warning(_NOT_CAPTURED, f"the loss would be {losses[1]:g} instead of {losses[0]:g}")
@@ -186,31 +201,29 @@ def captured(
     return found
 
 
-def _weights(optimizer: torch.optim.SGD) -> Tensor:
+def _weights(optimizer: Sgd) -> Tensor:
     """A copy of all parameters, one after the other."""
     every = [p.detach().flatten() for group in optimizer.param_groups for p in group["params"]]
     return torch.cat(every).float()
 
 
-def _plain_step(
-    backward: Backward, optimizer: torch.optim.SGD, images: Tensor, targets: Targets
-) -> Tensor:
+def _plain_step(backward: Backward, optimizer: Sgd, images: Tensor, targets: Targets) -> Tensor:
     loss = backward(images, targets)
     optimizer.step()
     return loss
 
 
-def _snapshot(model: nn.Module, optimizer: torch.optim.SGD) -> list[Tensor]:
+def _snapshot(model: nn.Module, optimizer: Sgd) -> list[Tensor]:
     return [tensor.clone() for tensor in _state(model, optimizer)]
 
 
-def _restore(before: list[Tensor], model: nn.Module, optimizer: torch.optim.SGD) -> None:
+def _restore(before: list[Tensor], model: nn.Module, optimizer: Sgd) -> None:
     with torch.no_grad():
         for tensor, kept in zip(_state(model, optimizer), before, strict=True):
             tensor.copy_(kept)
 
 
-def _state(model: nn.Module, optimizer: torch.optim.SGD) -> list[Tensor]:
+def _state(model: nn.Module, optimizer: Sgd) -> list[Tensor]:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     momenta = [optimizer.state[p]["momentum_buffer"] for p in parameters]
     return [*(t.detach() for t in model.state_dict().values()), *momenta]

@@ -14,7 +14,7 @@ import hashlib
 import io
 import logging
 import os
-import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from tuneoff.files import replacing
+from tuneoff.files import make_folder, replacing
 from tuneoff.trainer.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,24 @@ class Checkpoint:
     images_seen: int
     seconds: float
     records: list[dict[str, Any]]
+
+
+# What ``torch.load`` makes of the fields.
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "run": dict,
+    "about": dict,
+    "model": dict,
+    "average": (dict, type(None)),
+    "optimizer": dict,
+    "schedule": dict,
+    "accumulation": int,
+    "epoch": int,
+    "batch": int,
+    "loss_sum": float,
+    "images_seen": int,
+    "seconds": float,
+    "records": list,
+}
 
 
 class _UnusableError(Exception):
@@ -142,7 +160,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     path = folder / f"{checkpoint.epoch:06d}-{checkpoint.batch:08d}.ckpt"
     values = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with replacing(path) as file:
             file.write(bytes(_HEADER_LENGTH))  # its place: the digest is known at the end
             body = _Hashing(file)
@@ -186,6 +204,8 @@ def load_newest(folder: Path, run: Mapping[str, Any]) -> Checkpoint | None:
 
 
 def _read(path: Path) -> Checkpoint:
+    if not path.is_file():  # a pipe or a device may be read for ever
+        raise _UnusableError("it is not a file")
     try:
         with path.open("rb") as file:
             return _read_file(file)
@@ -202,9 +222,14 @@ def _read_file(file: io.BufferedReader) -> Checkpoint:
     body = _Body(file)
     body.seek(0)
     try:
-        return Checkpoint(**torch.load(body, map_location="cpu", weights_only=True))  # type: ignore[arg-type]
-    except (pickle.UnpicklingError, RuntimeError, TypeError, ValueError, EOFError) as error:
+        values = torch.load(body, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
+        found = Checkpoint(**values)
+    except Exception as error:  # torch's unpickler fails in a dozen ways on foreign files
         raise _UnusableError("another version wrote it") from error
+    for field in fields(Checkpoint):
+        if not isinstance(getattr(found, field.name), _KINDS[field.name]):
+            raise _UnusableError(f"another version wrote it: its {field.name} is something else")
+    return found
 
 
 def _tidy(folder: Path, written: Path) -> None:
@@ -223,8 +248,8 @@ def _tidy(folder: Path, written: Path) -> None:
 
 
 def _cannot_write(folder: Path, error: OSError) -> str:
-    names = sorted(path.name for path in folder.glob(_NAMES))
-    done = int(names[-1].split("-")[0]) if names else 0
+    names = [re.match(r"\d+", path.name) for path in folder.glob(_NAMES)]
+    done = max((int(name[0]) for name in names if name), default=0)
     onward = f"start again: the run goes on from epoch {done + 1}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space for a checkpoint in {folder}; free some and {onward}"

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from tuneoff.trainer.limits import at_least
+from tuneoff.trainer.own.recipe import OwnTraining
+from tuneoff.trainer.recipe import HyperParams, Recipe
 
-from tuneoff.trainer.recipe import HyperParams, Recipe, at_least
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+AnyRecipe = Recipe | OwnTraining
+"""What a training run is: of our trainer, or of a user's own code."""
 
 Split = Literal["train", "validation", "test"]
 
@@ -57,13 +63,18 @@ class EpochRecord:
         train_loss: the loss without weight decay, mean over the epoch's images, nats: cross
             entropy, with smoothed labels and mixed images where the recipe asks for them.
         validation_loss: mean cross entropy on the validation split, nats.
-        validation_error: top-1 error on the validation split, 0 to 1.
-        lr: learning rate of the epoch's last step.
-        seconds: wall time of the epoch with its evaluation.
+        validation_error: top-1 error on the validation split, 0 to 1; or what else the recipe's
+            metric is, as ``Recipe.metric_as`` says, so that lower is better.
+        lr: learning rate of the epoch's last step; some stages' own are this times their factors
+            (``Recipe.head_lr_factor``, ``Recipe.layer_lr_decay``).
+        seconds: wall time of the epoch with its evaluation, and with the computing of outputs of
+            frozen stages in the run that did that for all others.
         accumulation: parts into which each batch was divided: more than in the recipe if memory
             did not suffice, see ``Recipe.halve_on_oom``.
         replayed: True if an earlier, interrupted call trained this epoch, and its record was read
             from a checkpoint.
+        test_error: the same on the test split, where a user's own code reports it; ours is asked
+            once, by ``Trainer.evaluate``.
     """
 
     epoch: int
@@ -74,6 +85,7 @@ class EpochRecord:
     seconds: float
     accumulation: int = 1
     replayed: bool = False
+    test_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +109,49 @@ class Duplicates:
 class Task:
     """The task that a recipe's data set a model.
 
+    Of a user's own code nothing is known but the code: see ``is_own``.
+
     Attributes:
-        classes: names of the classes, in label order.
-        sizes: number of images in each split; "test" is 0 where there is none.
-        digest: SHA-256 of the packed images and labels, hexadecimal.
+        classes: names of the classes, in label order; none where the code is the user's own.
+        sizes: number of images in each split; "test" is 0 where there is none, and there is no
+            split where the code is the user's own.
+        digest: SHA-256 of the packed images and labels, or of the user's code, hexadecimal.
         duplicates: None if they were not counted.
+        notes: what people should know about the images and the recipe, a line each.
+        chance: what guessing comes to, as it is stored (lower is better), where that is not the
+            top-1 error of guessing one of ``classes``.
+        predicts: False if trained models cannot be asked for predictions, as an ensemble needs.
     """
 
     classes: tuple[str, ...]
     sizes: Mapping[Split, int]
     digest: str
     duplicates: Duplicates | None = None
+    notes: tuple[str, ...] = ()
+    chance: float | None = None
+    predicts: bool = True
+
+    @classmethod
+    def own(cls, digest: str, notes: tuple[str, ...] = (), predicts: bool = False) -> Task:
+        """What is known of a user's own code.
+
+        Args:
+            digest: SHA-256 of the code, hexadecimal.
+            notes, predicts: as the attributes.
+        """
+        return cls((), {}, digest, notes=notes, predicts=predicts)
+
+    @property
+    def is_own(self) -> bool:
+        """True if the code is a user's own, of whose data nothing is known."""
+        return not self.classes
 
     @property
     def chance_error(self) -> float:
-        """Top-1 error of guessing, 0 to 1; a run that diverges is given this error."""
-        return 1.0 - 1.0 / len(self.classes)
+        """The value of guessing, lower is better: its top-1 error, 0 to 1, unless ``chance``."""
+        if self.chance is not None:
+            return self.chance
+        return 1.0 - 1.0 / len(self.classes) if self.classes else 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,10 +161,13 @@ class Scores:
     Attributes:
         logits: float32 array of shape (images, classes).
         labels: int64 array of shape (images,).
+        value: what they come to, as ``measured`` says, where that is known already: of a
+            simulation. None: it is computed.
     """
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
+    value: float | None = None
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 2 or self.labels.shape != self.logits.shape[:1]:
@@ -137,7 +179,7 @@ class Scores:
     @property
     def error(self) -> float:
         """Top-1 error, 0 to 1."""
-        return float(np.mean(self.logits.argmax(axis=1) != self.labels))
+        return float((self.logits.argmax(axis=1) != self.labels).mean())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,15 +198,19 @@ class Predictions:
 
 
 class Trainer(Protocol):
-    """The protocol by which ``search`` uses a trainer."""
+    """The protocol by which ``search`` uses a trainer.
+
+    A recipe is a Recipe for ours, and an OwnTraining for the trainers of a user's own code; whoever
+    makes a trainer for a study makes the one that takes the study's.
+    """
 
     def describe(self) -> Mapping[str, str]:
         """Device, threads and library versions of this trainer, which are stored with results."""
 
-    def resolve(self, recipe: Recipe) -> Recipe:
+    def resolve(self, recipe: Any) -> Any:
         """The recipe with every "auto" replaced by what that is on this trainer's device."""
 
-    def check(self, recipe: Recipe) -> Task:
+    def check(self, recipe: Any) -> Task:
         """Prepare the data, make sure that the model can be built with its weights, and describe
         the task. Cheap when called again.
 
@@ -173,7 +219,7 @@ class Trainer(Protocol):
         """
 
     def train(
-        self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
+        self, recipe: Any, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
     ) -> Generator[EpochRecord, None, None]:
         """One run, epoch by epoch, resumed from the newest good checkpoint in ``checkpoints``.
 
@@ -194,16 +240,16 @@ class Trainer(Protocol):
         run or to evaluate its model. A checkpoint written later in the run has another name.
         """
 
-    def evaluate(self, recipe: Recipe, checkpoints: Path, split: Split) -> Scores:
-        """The outputs of the newest checkpointed model on a split.
+    def evaluate(self, recipe: Any, checkpoints: Path, split: Split) -> Scores:
+        """The outputs of a model that was trained to its last epoch, on a split.
 
         Raises:
-            CheckpointError: there is no good checkpoint.
+            CheckpointError: there is no good checkpoint of the run's last epoch.
             DataError: the split is empty.
         """
 
-    def predict(self, recipe: Recipe, checkpoints: Path, images: Path) -> Predictions:
-        """The outputs of the newest checkpointed model on images without labels.
+    def predict(self, recipe: Any, checkpoints: Path, images: Path) -> Predictions:
+        """The outputs of a model that was trained to its last epoch, on images without labels.
 
         Args:
             recipe: what was trained; its data need not be there.
@@ -212,7 +258,7 @@ class Trainer(Protocol):
                 test images are then meant. They are scaled to the size of the training images.
 
         Raises:
-            CheckpointError: there is no good checkpoint.
+            CheckpointError: there is no good checkpoint of the run's last epoch.
             DataError: there are no images, or one cannot be decoded.
         """
 
@@ -233,3 +279,24 @@ class Trainer(Protocol):
         Raises:
             ValueError: the members do not score the same images.
         """
+
+
+def measured(recipe: AnyRecipe, scores: Scores) -> float:
+    """What scores come to by a recipe's metric, as it is stored: lower is better.
+
+    Of a user's own training it is top-1 error.
+
+    Raises:
+        OwnCodeError: the metric is a user's own, and fails or returns no finite number.
+    """
+    if isinstance(recipe, OwnTraining) or recipe.metric == "error":
+        return scores.error
+    from tuneoff.trainer import measures  # only where it is wanted, as it needs NumPy
+
+    return measures.measured(recipe, scores)
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> AnyRecipe:
+    """What ``to_dict`` of a recipe wrote (TypeError or ValueError for anything else)."""
+    own = "trainer" in values or "command" in values
+    return OwnTraining.from_dict(values) if own else Recipe.from_dict(values)

@@ -3,6 +3,8 @@
 * TrainerError
     * DataError: a data set is missing, damaged or not what it should be
     * ModelError: a model cannot be built, or cannot be given its weights, as the recipe asks
+        * MissingWeightsError: published weights are not here and cannot be fetched
+    * OwnCodeError: a user's own code does what it may not, as to report an epoch twice
     * CheckpointError: a checkpoint could not be written (the run can be resumed), or none is there
     * Diverged: the loss is no longer finite
     * Interrupted: the caller asked to stop, and a checkpoint was written
@@ -10,12 +12,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tuneoff.messages import printable
+
 
 class TrainerError(Exception):
     """Base of every error that the trainer raises on purpose.
 
-    The message is one line that says what is wrong, where, and what to do.
+    The message is one line that says what is wrong, where, and what to do. Names of files in it
+    may be any bytes: see ``printable``.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class DataError(TrainerError):
@@ -24,6 +34,20 @@ class DataError(TrainerError):
 
 class ModelError(TrainerError):
     """A model cannot be built, or cannot be given its weights, as the recipe asks."""
+
+
+class MissingWeightsError(ModelError):
+    """Published weights are neither here nor can they be fetched."""
+
+
+class OwnCodeError(TrainerError):
+    """A user's own code does what it may not: it reports out of order, or text, or ends early.
+
+    Attributes:
+        lines: what the code printed last, where that is known.
+    """
+
+    lines: Sequence[str] = ()
 
 
 class CheckpointError(TrainerError):
@@ -35,11 +59,12 @@ class Diverged(TrainerError):
 
     Attributes:
         epoch: the epoch (1-based) in which it happened.
+        seconds: that this epoch took until then.
     """
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, seconds: float = 0.0) -> None:
         super().__init__(f"the loss became non-finite in epoch {epoch}")
-        self.epoch = epoch
+        self.epoch, self.seconds = epoch, seconds
 
 
 class Interrupted(TrainerError):

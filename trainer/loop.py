@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from tuneoff.trainer import checkpoint, evaluate, schedules, seeding
+from tuneoff import references
+from tuneoff.trainer import checkpoint, evaluate, fine_tuning, schedules, seeding
 from tuneoff.trainer.checkpoint import Checkpoint
-from tuneoff.trainer.contract import EpochRecord, RunSeed, Split, Tick
+from tuneoff.trainer.contract import EpochRecord, RunSeed, Scores, Split, Tick, measured
 from tuneoff.trainer.data import augment, batches
 from tuneoff.trainer.data.batches import Epoch, Resident
 from tuneoff.trainer.distributed import Ranks
-from tuneoff.trainer.errors import Diverged, Interrupted
+from tuneoff.trainer.errors import Diverged, Interrupted, OwnCodeError
+from tuneoff.trainer.frozen import KeptOutputs
 from tuneoff.trainer.models import factory
 from tuneoff.trainer.recipe import HyperParams, Recipe
 from tuneoff.trainer.step_cache import StepCache
@@ -53,6 +56,7 @@ class Job:
         checkpoints: folder of this run's checkpoints.
         ranks: the processes that share the run.
         step_cache: has the captured step of the run before, and keeps this run's for the next.
+        kept_outputs: those of stages that stay frozen.
     """
 
     recipe: Recipe
@@ -66,6 +70,7 @@ class Job:
     checkpoints: Path
     ranks: Ranks
     step_cache: StepCache
+    kept_outputs: KeptOutputs
 
 
 def train(job: Job, tick: Tick) -> Generator[EpochRecord, None, None]:
@@ -111,8 +116,17 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
     accumulation = max(accumulation, saved.accumulation if saved else 1)
     device, bf16 = job.data.device, recipe.precision == "bf16"
     model = factory.build(recipe, len(job.classes), seeding.torch_seed(seed, "init"), job.titles)
+    kept = job.kept_outputs.of(model, recipe, job.data, job.splits, job.run["data"], ranks, tick)
+    stored = kept.stored
     blank = partial(batches.blank, job.data, recipe.batch_size)
-    stepper = job.step_cache.stepper(model, recipe, params, accumulation, ranks, device, blank)
+    if stored:
+        blank = partial(stored.blank, recipe.batch_size)
+    stepper = job.step_cache.stepper(
+        model, recipe, params, accumulation, ranks, device, blank, kept.frozen
+    )
+    # Models that are not ours may draw at random in other ways, as stochastic depth does.
+    drops = any(isinstance(module, nn.Dropout) for module in stepper.model.modules())
+    drops = drops or references.is_reference(recipe.model)
     schedule = schedules.ScheduleState()
     if saved:
         stepper.load(saved)
@@ -125,6 +139,8 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
     before = saved.loss_sum if saved and ranks.leads else 0.0
     loss_sum = torch.tensor(before, dtype=torch.float64, device=device)
     seen, batch, spent = (saved.images_seen, saved.batch, saved.seconds) if saved else (0, 0, 0.0)
+    spent += kept.seconds  # whoever computes the outputs of frozen stages has that in its epoch
+    started = time.perf_counter()
     del saved  # its tensors, twice or three times the model's, would stay as long as the run
 
     def save() -> None:
@@ -132,7 +148,12 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
         if ranks.leads:
             state = Checkpoint(
                 run=job.run,
-                about={"classes": job.classes, "size": tuple(job.data.images.shape[1:3])},
+                about={
+                    "classes": job.classes,
+                    "size": tuple(job.data.images.shape[1:3]),
+                    "normalise": recipe.normalise,
+                    "padding": recipe.padding,
+                },
                 model=stepper.model.state_dict(),
                 average=stepper.average.model.state_dict() if stepper.average else None,
                 optimizer=stepper.optimizer.state_dict(),
@@ -147,6 +168,11 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
             )
             checkpoint.save(job.checkpoints, state)
 
+    if kept.asked_to_stop:
+        tick()
+        save()
+        raise Interrupted(len(records))
+
     for epoch in range(len(records) + 1, recipe.epochs + 1):
         started = time.perf_counter()
         shown = Epoch(
@@ -158,13 +184,17 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
             padding=recipe.crop_padding,
             side=batches.side(recipe, epoch, job.data),
         )
-        stepper.freeze(epoch <= recipe.frozen_epochs)
+        stepper.freeze(fine_tuning.frozen_in(recipe, epoch))
         asked_to_stop = False
-        for images, labels in batches.training_batches(
-            job.data, shown, recipe.batch_size, start=batch
+        for images, labels in (
+            stored.training_batches(shown, recipe.batch_size, start=batch)
+            if stored
+            else batches.training_batches(job.data, shown, recipe.batch_size, start=batch)
         ):
             step = (epoch - 1) * steps + batch
             images, targets = augment.mix(images, labels, recipe, seed, epoch, batch)
+            if drops:  # so that a run that is resumed here drops what it would have dropped
+                _reseed(seeding.dropout(seed, step, ranks.rank), device)
             loss_sum += stepper.step(
                 images[ranks.shard],
                 targets[ranks.shard],
@@ -182,7 +212,7 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
             if ranks.world > 1:  # all ranks must stop after the same batch
                 verdict = ranks.decide(verdict) if looks else _GO_ON
             if verdict == _DIVERGED:
-                raise Diverged(epoch)
+                raise Diverged(epoch, spent + time.perf_counter() - started)
             if verdict == _STOP:
                 tick()
                 save()
@@ -190,20 +220,28 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
 
         # Between batches of validation ``tick`` is only told that the run is alive. If it returns
         # True it does so again after validation, where the run can stop.
-        scores = evaluate.score(
-            stepper.evaluated, job.data, job.splits["validation"], bf16, between=tick, ranks=ranks
-        )
+        validation = job.splits["validation"]
+        if stored:
+            scores = evaluate.score_stored(
+                stepper.evaluated_part, stored, validation, bf16, between=tick, ranks=ranks
+            )
+        else:
+            scores = evaluate.score(
+                stepper.evaluated, job.data, validation, bf16, between=tick, ranks=ranks
+            )
+        train_loss = float(ranks.sum(loss_sum.clone())) / seen
+        validation_loss = evaluate.cross_entropy(scores)
+        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+            raise Diverged(epoch, spent + time.perf_counter() - started)
         record = EpochRecord(
             epoch=epoch,
-            train_loss=float(ranks.sum(loss_sum.clone())) / seen,
-            validation_loss=evaluate.cross_entropy(scores),
-            validation_error=scores.error,
+            train_loss=train_loss,
+            validation_loss=validation_loss,
+            validation_error=_measured(recipe, scores, ranks),
             lr=schedules.rate(recipe, params, schedule, epoch * steps - 1, steps),
             seconds=spent + time.perf_counter() - started,
             accumulation=accumulation,
         )
-        if not (math.isfinite(record.train_loss) and math.isfinite(record.validation_loss)):
-            raise Diverged(epoch)
         records.append(record)
         schedule = schedules.after_epoch(recipe, schedule, epoch, record.validation_error)
         loss_sum.zero_()
@@ -214,3 +252,33 @@ def _run(job: Job, tick: Tick, accumulation: int) -> Generator[EpochRecord, None
         if stop:
             raise Interrupted(epoch)
         yield record
+
+
+def _measured(recipe: Recipe, scores: Scores, ranks: Ranks) -> float:
+    """What the scores come to on rank 0, on which all ranks' learning rates may depend.
+
+    Raises:
+        OwnCodeError: the metric is a user's own and failed, on every rank.
+    """
+
+    def made() -> float | str:
+        try:
+            return measured(recipe, scores)
+        except OwnCodeError as error:
+            return str(error)
+
+    if ranks.world == 1 or not references.is_reference(recipe.metric):
+        return measured(recipe, scores)
+    found = ranks.share(made)
+    if isinstance(found, str):
+        raise OwnCodeError(found)
+    return float(found)
+
+
+def _reseed(seed: int, device: torch.device) -> None:
+    """Seeds the generators from which a device draws."""
+    if device.type == "cpu":
+        # torch.manual_seed would also note, with a traceback, what is to be done on GPUs later.
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)

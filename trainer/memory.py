@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tuneoff.trainer.models import factory
-from tuneoff.trainer.recipe import Affects, Recipe, affected
+from tuneoff.trainer import optimizer_choice
+from tuneoff.trainer.affects import Affects, affected
+from tuneoff.trainer.models import factory, freezing
+from tuneoff.trainer.recipe import Recipe
 
 USABLE = 0.9
 """Share of the free memory that a step may fill. The rest is for the allocator's rounding and gaps,
@@ -55,9 +57,10 @@ class Footprint:
 def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprint:
     """Traces a training step on tensors without memory: the same anywhere, in about a second.
 
-    Counted are weights, their average, gradients and momentum, the batch, all that autograd keeps,
-    and temporary tensors. Gradients count throughout, as when they are accumulated. Not counted are
-    the libraries' workspaces, nor the data set if it lives on the device.
+    Counted are weights, their average and the copy for L2-SP, gradients and what the optimiser
+    keeps of them, the batch, all that autograd keeps, and temporary tensors. Gradients count
+    throughout, as when they are accumulated. Not counted are the libraries' workspaces, nor the
+    data set if it lives on the device.
 
     Args:
         recipe: gives the model and the precision ("auto" counts as fp32: resolve it first).
@@ -65,23 +68,28 @@ def footprint(recipe: Recipe, classes: int, height: int, width: int) -> Footprin
         height: of the images that the model sees, in pixels.
         width: likewise.
     """
-    recipe = Recipe(**affected(recipe, Affects.MEMORY))  # the other fields cannot play a part
+    # The other fields cannot play a part; l2_sp needs weights to be named.
+    recipe = Recipe(weights=recipe.weights, **affected(recipe, Affects.MEMORY))
     with torch.device("meta"):
         model = factory.skeleton(recipe, classes)
     model.to(memory_format=torch.channels_last)
-    model.train()
+    freezing.freeze(model, recipe, recipe.frozen_stages)
     images = torch.empty(
         (_BATCH, 3, height, width), device="meta", memory_format=torch.channels_last
     )
     labels = torch.empty(_BATCH, dtype=torch.int64, device="meta")
-    momentum = [torch.empty_like(p) for p in model.parameters()]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    each = range(optimizer_choice.buffers(recipe.optimizer, recipe.optimizer_options))
+    momentum = [torch.empty_like(p) for p in trained for _ in each]
     average = [torch.empty_like(p) for p in model.parameters() if recipe.ema]
-    for parameter in model.parameters():
+    below = freezing.below_the_head(model, recipe) if recipe.l2_sp else {}
+    references = [torch.empty_like(p) for p in trained if below.get(p)]
+    for parameter in trained:
         parameter.grad = torch.empty_like(parameter)
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in trained]
 
     held = _Held()
-    kept = (gradients, momentum, average)
+    kept = (gradients, momentum, average, references)
     for part in (model.parameters(), model.buffers(), *kept, (images, labels)):
         held.add(part)
     if recipe.precision == "bf16":

@@ -35,9 +35,15 @@ def stream(seed: RunSeed, name: str, *extra: int) -> tuple[int | str, ...]:
     return ("run", seed.study, seed.trial, seed.replica, name, *extra)
 
 
-def torch_seed(seed: RunSeed, name: str) -> int:
+def torch_seed(seed: RunSeed, name: str, *extra: int) -> int:
     """A seed for ``torch.manual_seed``, 0 <= seed < 2**63."""
-    return int(words(1, *stream(seed, name))[0] >> np.uint64(1))
+    return int(words(1, *stream(seed, name, *extra))[0] >> np.uint64(1))
+
+
+def dropout(seed: RunSeed, step: int, rank: int) -> int:
+    """A seed for ``torch.manual_seed`` before a step, from which dropout draws; each of the
+    processes that share a batch has its own."""
+    return torch_seed(seed, "dropout", step, rank)
 
 
 def order(seed: RunSeed, epoch: int, count: int) -> NDArray[np.int64]:

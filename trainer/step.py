@@ -11,13 +11,22 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from tuneoff.trainer import capture, optim
+from tuneoff.trainer import capture, fine_tuning, losses, optim
 from tuneoff.trainer.capture import Recorder
 from tuneoff.trainer.checkpoint import Checkpoint
 from tuneoff.trainer.data.augment import Targets
 from tuneoff.trainer.distributed import Ranks
-from tuneoff.trainer.models import heads
+from tuneoff.trainer.models import freezing
+from tuneoff.trainer.optim import Sgd
 from tuneoff.trainer.recipe import Recipe
+
+Part = Callable[[nn.Module], nn.Module]
+"""Takes a model and returns a part of it, or all, that holds its own modules."""
+
+
+def whole_model(model: nn.Module) -> nn.Module:
+    """The model itself."""
+    return model
 
 
 class MovingAverage:
@@ -65,10 +74,11 @@ class Stepper:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.SGD,
+        optimizer: torch.optim.Optimizer,
         recipe: Recipe,
         accumulation: int,
         ranks: Ranks,
+        part: Part = whole_model,
     ) -> None:
         """
         Args:
@@ -77,23 +87,32 @@ class Stepper:
             recipe: with every "auto" resolved.
             accumulation: parts of each batch.
             ranks: the processes that share each batch.
+            part: which part of a model steps compute; the rest stays as it is.
         """
         self.model = model
         self.optimizer = optimizer
         self.average = MovingAverage(model) if recipe.ema else None
         self._recipe = recipe
         self._accumulation = accumulation
+        self._loss = losses.loss_of(recipe)
         self._ranks = ranks
         self._bf16 = recipe.precision == "bf16"
         self._parameters = list(model.parameters())
-        self._forward: Callable[[Tensor], Tensor] = ranks.wrap(model)
+        self._part = part
+        self._forward: Callable[[Tensor], Tensor] = ranks.wrap(part(model))
         self._captured: capture.Captured | None = None
-        self._is_frozen = False
+        self._frozen_throughout = fine_tuning.frozen_throughout(recipe)
+        self._frozen = 0  # stages; every parameter gets gradients in a new model
 
     @property
     def evaluated(self) -> nn.Module:
         """The model to evaluate: the moving average if there is one."""
         return self.model if self.average is None else self.average.model
+
+    @property
+    def evaluated_part(self) -> nn.Module:
+        """The part of it that steps compute."""
+        return self._part(self.evaluated)
 
     def load(self, saved: Checkpoint) -> None:
         """Goes on from a checkpoint's weights, average and momenta."""
@@ -104,12 +123,14 @@ class Stepper:
         self.optimizer.load_state_dict(dict(saved.optimizer))
         for parameter, state in kept.items():
             # Copied into the tensors that were there, because a captured step uses those.
-            for name, tensor in state.items():
+            for name, tensor in state.items() if isinstance(self.optimizer, Sgd) else ():
                 tensor.copy_(self.optimizer.state[parameter][name])
                 self.optimizer.state[parameter][name] = tensor
 
-    def begin(self, model: nn.Module, optimizer: torch.optim.SGD) -> None:
-        """Starts another run, with the weights of a model and the settings of its optimiser."""
+    def begin(self, model: nn.Module, optimizer: Sgd) -> None:
+        """Starts another run, with the weights of a model and the settings of its optimiser; for a
+        captured step, which SGD's alone are."""
+        assert isinstance(self.optimizer, Sgd)
         self.model.load_state_dict(model.state_dict())
         if self.average is not None:
             self.average.model.load_state_dict(model.state_dict())
@@ -117,20 +138,18 @@ class Stepper:
             state["momentum_buffer"].zero_()
         for ours, its in zip(self.optimizer.param_groups, optimizer.param_groups, strict=True):
             ours.update({name: value for name, value in its.items() if name != "params"})
-        self.freeze(False)
+        for old, new in zip(self.optimizer.references, optimizer.references, strict=True):
+            for towards, tensor in zip(old, new, strict=True):
+                towards.copy_(tensor)  # in place, because a captured step reads them
+        self.freeze(self._frozen_throughout)
 
-    def freeze(self, frozen: bool) -> None:
-        """Puts the model into training mode, or only its head, if ``frozen``: the other layers then
-        get no gradients, and their batch normalisation works as in evaluation."""
-        self.model.train(not frozen)
-        head = heads.head(self.model, self._recipe.model)
-        head.train()
-        if frozen != self._is_frozen:
-            self._is_frozen = frozen
-            for parameter in self._parameters:
-                parameter.requires_grad_(not frozen)
-            head.requires_grad_(True)
-            self._forward = self._ranks.wrap(self.model)
+    def freeze(self, stages: int) -> None:
+        """Puts the model into training mode, but for so many of its first stages; see
+        ``freezing.freeze``."""
+        freezing.freeze(self.model, self._recipe, stages)
+        if stages != self._frozen:
+            self._frozen = stages
+            self._forward = self._ranks.wrap(self._part(self.model))
 
     def step(
         self, images: Tensor, targets: Targets, whole: int, rate: float, number: int
@@ -138,7 +157,8 @@ class Stepper:
         """One step on this rank's shard of a batch.
 
         Args:
-            images: float, shape (shard, 3, height, width), channels_last.
+            images: float, shape (shard, 3, height, width), channels_last; or what the part of the
+                model that is computed takes.
             targets: of the same images.
             whole: images in the batch of all ranks together.
             rate: the learning rate.
@@ -148,7 +168,9 @@ class Stepper:
             The loss of the shard, summed over its images; float64 of shape (), on the device.
         """
         optim.set_rate(self.optimizer, rate)
-        if self._captured and not self._is_frozen and self._captured.takes(images, targets):
+        # The captured step trains all stages that the run ever does.
+        fits = self._frozen == self._frozen_throughout
+        if self._captured and fits and self._captured.takes(images, targets):
             loss = self._captured.replay(images, targets)
         else:
             loss = self.backward(images, targets, whole)
@@ -159,10 +181,13 @@ class Stepper:
         return loss
 
     def capture(self, images: Tensor, targets: Targets, record: Recorder) -> None:
-        """Captures the step on batches of this shape; see ``capture.captured``.
+        """Captures the step that trains all stages that the run ever does, on batches of this
+        shape; see ``capture.captured``. The optimiser has to be SGD.
 
         The model and the optimiser are as before afterwards.
         """
+        assert isinstance(self.optimizer, Sgd)
+        self.freeze(self._frozen_throughout)
         backward = partial(self.backward, whole=len(images))
         self._captured = capture.captured(
             backward, self.model, self.optimizer, images, targets, record
@@ -189,7 +214,7 @@ class Stepper:
                 with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bf16):
                     outputs = self._forward(images[part])
                 if end > start:
-                    loss = targets[part].loss(outputs.float(), self._recipe.label_smoothing)
+                    loss = targets[part].loss(outputs.float(), self._loss)
                 else:
                     loss = outputs.float().sum()  # no images: 0, with a gradient of 0
                 summed += loss.detach().double() * (end - start)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tuneoff.trainer import optim
+from tuneoff import references
+from tuneoff.trainer import fine_tuning, optim
+from tuneoff.trainer.affects import Affects, affected
 from tuneoff.trainer.capture import Recorder
 from tuneoff.trainer.data import augment
 from tuneoff.trainer.distributed import Ranks
-from tuneoff.trainer.recipe import Affects, HyperParams, Recipe, affected
-from tuneoff.trainer.step import Stepper
+from tuneoff.trainer.models import stages
+from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.step import Stepper, whole_model
 
 
 class StepCache:
@@ -39,6 +43,7 @@ class StepCache:
         ranks: Ranks,
         device: torch.device,
         blank: Callable[[], Tensor],
+        frozen: int = 0,
     ) -> Stepper:
         """A stepper at the start of a run.
 
@@ -49,12 +54,16 @@ class StepCache:
             accumulation: parts into which each batch is divided.
             ranks: the processes that share each batch.
             device: to train on.
-            blank: makes images of the shape of a whole batch, on the device.
+            blank: makes images of the shape of a whole batch, on the device; or outputs of the
+                frozen stages that are not computed.
+            frozen: stages that are not computed, because their outputs are kept.
         """
         kept, self._kept = self._kept, None  # two models may not fit on the device together
-        record = self._record if ranks.world == 1 else None
+        # What is captured is a step of SGD on a loss that we know; others run as they are.
+        known = recipe.optimizer == "sgd" and not references.is_reference(recipe.loss)
+        record = self._record if ranks.world == 1 and known else None
         images = None if record is None else blank()
-        kind = _kind(recipe, params, accumulation, images)
+        kind = _kind(recipe, params, accumulation, images) | {"frozen": frozen}
         if kept and kept[0] == kind and _same_shapes(kept[1].model, model):
             kept[1].begin(model, optim.sgd(model, recipe, params))
             self._kept = kept
@@ -62,9 +71,10 @@ class StepCache:
         del kept
         model = ranks.prepare(model, device)
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        stepper = Stepper(model, optim.sgd(model, recipe, params), recipe, accumulation, ranks)
+        rest = partial(stages.after, name=recipe.model, frozen=frozen) if frozen else whole_model
+        optimizer = optim.optimizer(model, recipe, params)
+        stepper = Stepper(model, optimizer, recipe, accumulation, ranks, rest)
         if record is not None and images is not None:
-            stepper.freeze(False)
             stepper.capture(images, augment.example(images, recipe), record)
             self._kept = (kind, stepper)
         return stepper
@@ -77,13 +87,18 @@ def _kind(
 
     Of some fields less than their value counts. Without momentum Nesterov's form is the plain one,
     and images and targets are mixed outside the step, which only sees that there are two targets.
-    The rate, momentum and weight decay are read from the device in each step.
+    The rate, momentum and L2 strengths of each group of parameters are read from the device in each
+    step, and the weights to which L2-SP pulls are there too.
     """
     mixes = recipe.mixup > 0 or recipe.cutmix > 0
     return affected(recipe, Affects.STEP) | {
         "nesterov": recipe.nesterov and params.momentum > 0,
         "mixup": mixes,
         "cutmix": mixes,
+        "frozen_throughout": fine_tuning.frozen_throughout(recipe),
+        "head_lr_factor": optim.by_stage(recipe),
+        "layer_lr_decay": optim.by_stage(recipe),
+        "l2_sp": recipe.l2_sp > 0,
         "accumulation": accumulation,  # more than the recipe's where memory did not suffice
         "images": None if images is None else images.shape,
     }

@@ -14,20 +14,33 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tuneoff.trainer import checkpoint, ensemble, evaluate, loop, memory
+from tuneoff.trainer import (
+    checkpoint,
+    ensemble,
+    evaluate,
+    frozen,
+    loop,
+    losses,
+    measures,
+    memory,
+    optim,
+)
+from tuneoff.trainer.affects import Affects, affected, identity
 from tuneoff.trainer.capture import Recorder, cuda_graph
 from tuneoff.trainer.checkpoint import Checkpoint
 from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
 from tuneoff.trainer.data import batches, decode, splits
+from tuneoff.trainer.data import registry as data_sets
 from tuneoff.trainer.data.batches import Resident
 from tuneoff.trainer.data.load import load
 from tuneoff.trainer.data.packing import Progress
-from tuneoff.trainer.data.registry import DATASETS
 from tuneoff.trainer.data.unlabelled import unlabelled
+from tuneoff.trainer.devices import computes_bf16, usable
 from tuneoff.trainer.distributed import ALONE, Ranks
 from tuneoff.trainer.errors import CheckpointError, DataError, ModelError, TrainerError
-from tuneoff.trainer.models import factory
-from tuneoff.trainer.recipe import Affects, DataSource, HyperParams, Recipe, affected
+from tuneoff.trainer.frozen import KeptOutputs
+from tuneoff.trainer.models import factory, weights
+from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
 from tuneoff.trainer.registry import VIEWS
 from tuneoff.trainer.step_cache import StepCache
 
@@ -47,9 +60,13 @@ class Prepared:
     """
 
     data: Resident
-    splits: Mapping[Split, NDArray[np.int64]]
+    splits: dict[Split, NDArray[np.int64]]
     task: Task
     titles: tuple[str, ...]
+
+    def labels(self, part: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.int64]:
+        """The labels of some images, of all by default."""
+        return self.data.labels.cpu().numpy()[part]
 
 
 class TorchTrainer:
@@ -82,7 +99,7 @@ class TorchTrainer:
         Raises:
             TrainerError: there is no such device.
         """
-        self._device = _usable_device(device)
+        self._device = usable(device)
         self._cache = cache
         self._progress = progress
         self._ranks = ranks
@@ -90,8 +107,11 @@ class TorchTrainer:
             torch.backends.cudnn.benchmark = True
             record = record or cuda_graph
         self._step_cache = StepCache(record)
+        self._kept_outputs = KeptOutputs(cache)
         self._prepared: tuple[DataSource, Prepared] | None = None
-        self._checked: dict[str, Any] | None = None  # the last recipe's fields that passed
+        # The last recipe's fields that passed, what is to be known about its weights, and the value
+        # of guessing.
+        self._checked: tuple[dict[str, Any], tuple[str, ...], float | None] | None = None
         if threads is not None:
             torch.set_num_threads(threads)
 
@@ -121,22 +141,23 @@ class TorchTrainer:
         """
         if recipe.precision != "auto":
             return recipe
-        side = recipe.data.image_size or DATASETS.entry(recipe.data.name).side
-        able = _computes_bf16(self._device) and factory.trains_in_bf16(
+        side = recipe.data.image_size or data_sets.entry(recipe.data.name).side
+        able = computes_bf16(self._device) and factory.trains_in_bf16(
             recipe.model, side, side, self._device
         )
         return replace(recipe, precision="bf16" if able else "fp32")
 
     def check(self, recipe: Recipe) -> Task:
         """Prepares the data and verifies model and weights; see ``contract.Trainer.check``."""
-        if recipe.batch_size < 2:
-            raise ModelError("batch_size = 1 cannot train batch normalisation; use 2 or more")
         prepared = self._prepare(recipe.data)
         height, width = _input_size(recipe, prepared.data)
         # Of ``layer_decay`` it is the layers that have to be there; their factors are all right.
         checked = affected(recipe, Affects.FIT) | {"layer_decay": sorted(recipe.layer_decay)}
-        if checked != self._checked:
-            factory.check(recipe, height, width, prepared.titles)
+        del checked["batch_size"]  # which is compared with the number of images below
+        if self._checked is None or self._checked[0] != checked:
+            notes = factory.check(recipe, height, width, prepared.titles)
+            notes += optim.check_optimizer(recipe)
+            losses.check_loss(recipe, len(prepared.titles))
             if recipe.crop_padding >= min(prepared.data.images.shape[1:3]):
                 raise ModelError(
                     f"crop_padding = {recipe.crop_padding} is not smaller than the stored images; "
@@ -147,14 +168,20 @@ class TorchTrainer:
                     f"start_size = {recipe.start_size} is larger than the images of {width} x "
                     f"{height} pixels; set it lower, or set image_size"
                 )
-            self._checked = checked
-        bf16 = self.resolve(recipe).precision == "bf16"
+            labels = {name: prepared.labels(part) for name, part in prepared.splits.items()}
+            chance = measures.check(recipe, prepared.task.classes, labels)
+            self._checked = (checked, notes, chance)
+        resolved = self.resolve(recipe)
+        bf16 = resolved.precision == "bf16"
         if bf16 and not factory.trains_in_bf16(recipe.model, height, width, self._device):
             raise ModelError(
                 f"{recipe.model} on {width} x {height} pixels cannot train in bf16 on the CPU, "
                 'where PyTorch miscomputes it; set precision = "fp32" or image_size = 32'
             )
-        return prepared.task
+        train = len(_train_images(prepared, recipe))
+        shown = train * (1 + recipe.flip) + len(prepared.splits["validation"])
+        notes = self._checked[1] + frozen.note(resolved, height, width, shown)
+        return _noted(prepared.task, recipe, train, notes, self._checked[2])
 
     def train(
         self, recipe: Recipe, params: HyperParams, seed: RunSeed, checkpoints: Path, tick: Tick
@@ -162,12 +189,13 @@ class TorchTrainer:
         """One run, epoch by epoch; see ``contract.Trainer.train``."""
         self.check(recipe)
         prepared = self._prepare(recipe.data)
+        settled = weights.settle(self.resolve(recipe))
         job = loop.Job(
-            recipe=self.resolve(recipe),
+            recipe=settled,
             params=params,
             seed=seed,
-            data=prepared.data,
-            splits=prepared.splits,
+            data=replace(prepared.data, how=settled.normalise),
+            splits=prepared.splits | {"train": _train_images(prepared, recipe)},
             classes=prepared.task.classes,
             titles=prepared.titles,
             run={
@@ -179,6 +207,7 @@ class TorchTrainer:
             checkpoints=checkpoints,
             ranks=self._ranks,
             step_cache=self._step_cache,
+            kept_outputs=self._kept_outputs,
         )
         try:
             yield from loop.train(job, tick)
@@ -215,30 +244,32 @@ class TorchTrainer:
         chosen = prepared.splits[split]
         if not len(chosen):
             raise DataError(f"{recipe.data.path or recipe.data.name} has no {split} images")
-        saved = _saved(checkpoints, {**_trained(recipe), "data": prepared.task.digest})
+        saved = _saved(checkpoints, recipe, data=prepared.task.digest)
         model = self._restore(recipe, saved)
         bf16 = self.resolve(recipe).precision == "bf16"
-        return evaluate.score(model, prepared.data, chosen, bf16, VIEWS.load(recipe.test_view))
+        data = replace(prepared.data, how=_as_trained(recipe, saved).normalise)
+        return evaluate.score(model, data, chosen, bf16, VIEWS.load(recipe.test_view))
 
     def predict(self, recipe: Recipe, checkpoints: Path, images: Path) -> Predictions:
         """The newest model's outputs on images without labels; see ``contract.Trainer.predict``."""
         found = unlabelled(images)
-        saved = _saved(checkpoints, _trained(recipe))
+        saved = _saved(checkpoints, recipe)
         model = self._restore(recipe, saved)
         bf16 = self.resolve(recipe).precision == "bf16"
         height, width = saved.about["size"]
+        how = _as_trained(recipe, saved).normalise
         outputs: list[NDArray[np.float32]] = []
         waiting: list[decode.Pixels] = []
 
         def flush() -> None:
             pixels = torch.from_numpy(np.stack(waiting)).to(self._device)
             view = VIEWS.load(recipe.test_view)
-            logits = evaluate.forward(model, pixels, recipe.data.image_size, bf16, view)
+            logits = evaluate.forward(model, pixels, recipe.data.image_size, bf16, view, how)
             outputs.append(logits.cpu().numpy())
             waiting.clear()
 
-        for image in found.images():
-            waiting.append(decode.fit(image, height, width))
+        for image in found.images(height, width):
+            waiting.append(image)
             if len(waiting) == evaluate.BATCH:
                 flush()
         if waiting:
@@ -282,7 +313,7 @@ class TorchTrainer:
         )
 
     def _restore(self, recipe: Recipe, saved: Checkpoint) -> nn.Module:
-        bare = replace(recipe, weights="none", head="new")
+        bare = replace(_as_trained(recipe, saved), weights="none", head="new")
         model = factory.build(bare, len(saved.about["classes"]), seed=0)
         model.load_state_dict(saved.average or saved.model)
         model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -295,33 +326,46 @@ def _input_size(recipe: Recipe, data: Resident) -> tuple[int, int]:
     return (side, side) if side else (data.images.shape[1], data.images.shape[2])
 
 
+def _train_images(prepared: Prepared, recipe: Recipe) -> NDArray[np.int64]:
+    """Indices of the images that a recipe trains on; DataError as ``splits.part``."""
+    train = prepared.splits["train"]
+    return splits.part(prepared.labels(), train, recipe.images, recipe.data.split_seed)
+
+
+def _noted(
+    task: Task, recipe: Recipe, images: int, notes: tuple[str, ...], chance: float | None
+) -> Task:
+    """The task with what is to be known about a recipe that trains on so many images."""
+    if recipe.batch_size > images:
+        notes = (
+            *notes,
+            f"batch_size = {recipe.batch_size:,} is more than the {images:,} training images: "
+            "each epoch is a single step",
+        )
+    return replace(task, notes=(*task.notes, *notes), chance=chance)
+
+
 def _trained(recipe: Recipe) -> dict[str, Any]:
     """The part of ``Checkpoint.run`` that comes from the recipe."""
-    return {"recipe": affected(recipe, Affects.RESULT)}
+    return {"recipe": identity(recipe)}
 
 
-def _saved(checkpoints: Path, run: Mapping[str, Any]) -> Checkpoint:
-    found = checkpoint.load_newest(checkpoints, run)
-    if found is None:
+def _as_trained(recipe: Recipe, saved: Checkpoint) -> Recipe:
+    """The recipe with the normalisation and the padding with which a checkpoint was trained, so
+    that the file of its first weights is not needed. Before there was a choice they were these."""
+    return replace(
+        recipe,
+        normalise=saved.about.get("normalise", "imagenet"),
+        padding=saved.about.get("padding", "symmetric"),
+    )
+
+
+def _saved(checkpoints: Path, recipe: Recipe, **run: Any) -> Checkpoint:
+    """The checkpoint of a run's last epoch: an earlier one is of another model."""
+    found = checkpoint.load_newest(checkpoints, {**_trained(recipe), **run})
+    if found is None or found.epoch < recipe.epochs:
         raise CheckpointError(
-            f"{checkpoints} has no good checkpoint of this recipe; train it first"
+            f"{checkpoints} has no good checkpoint of epoch {recipe.epochs} of this recipe; train "
+            "it to its end first, or put the folder back from a copy"
         )
     return found
-
-
-def _usable_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TrainerError(f"device {name!r} cannot be used here; try cpu") from error
-    return device
-
-
-def _computes_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return False

@@ -7,24 +7,27 @@ Each name is imported when it is first used, so that ``import tuneoff`` costs ne
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuneoff.own_run import folder, report, resume_epoch
     from tuneoff.search.errors import SearchError, UserError
     from tuneoff.search.policies.curve_gp.sampler import CurveGPSampler
-    from tuneoff.search.results.read import load_study
+    from tuneoff.search.report.notebook.study import LoadedStudy, load_study
     from tuneoff.search.results.records import StudyResults
     from tuneoff.search.spec.file import StudySpec
     from tuneoff.trainer.contract import EpochRecord, Trainer
     from tuneoff.trainer.errors import TrainerError
     from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
 
+    __version__: str
+
 __all__ = [
     "CurveGPSampler",
     "DataSource",
     "EpochRecord",
     "HyperParams",
+    "LoadedStudy",
     "Recipe",
     "SearchError",
     "StudyResults",
@@ -33,16 +36,18 @@ __all__ = [
     "TrainerError",
     "UserError",
     "__version__",
+    "folder",
     "load_study",
+    "report",
+    "resume_epoch",
 ]
-
-__version__ = version("tuneoff")
 
 _HOMES = {
     "CurveGPSampler": "search.policies.curve_gp.sampler",
     "DataSource": "trainer.recipe",
     "EpochRecord": "trainer.contract",
     "HyperParams": "trainer.recipe",
+    "LoadedStudy": "search.report.notebook.study",
     "Recipe": "trainer.recipe",
     "SearchError": "search.errors",
     "StudyResults": "search.results.records",
@@ -50,15 +55,23 @@ _HOMES = {
     "Trainer": "trainer.contract",
     "TrainerError": "trainer.errors",
     "UserError": "search.errors",
-    "load_study": "search.results.read",
+    "folder": "own_run",
+    "load_study": "search.report.notebook.study",
+    "report": "own_run",
+    "resume_epoch": "own_run",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for (PEP 562)."""
-    if name not in _HOMES:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        found: Any = version("tuneoff")
+    elif name in _HOMES:
+        found = getattr(import_module(f"tuneoff.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module 'tuneoff' has no attribute {name!r}")
-    found = getattr(import_module(f"tuneoff.{_HOMES[name]}"), name)
     globals()[name] = found
     return found
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
+from tuneoff.lockfile import locked
+from tuneoff.retry import Patience
 
 T = TypeVar("T")
 
@@ -38,7 +40,7 @@ def made_once(
         return found
     if isinstance(lock, Path):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(lock)
+        lock = locked(lock, Patience(math.inf))  # what takes others hours may be a download
     with lock:
         found = find()  # made by another process while this one waited?
         return make() if found is None else found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, TypeVar
@@ -84,7 +84,15 @@ def check_name(kind: str, name: str, known: Collection[str]) -> str:
         ValueError: it is not; the message lists those that are known.
     """
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest(name, known)
+        hint = f"did you mean {near!r}? " if near else ""
         raise ValueError(f"unknown {kind} {name!r}; {hint}choose one of: {', '.join(known)}")
     return name
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: alike in spelling, or begun by ``name``; any case."""
+    by_lower = {each.lower(): each for each in known}
+    alike = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    begun = [each for each in by_lower if len(name) > 2 and each.startswith(name.lower())]
+    return by_lower[(alike or begun)[0]] if alike or begun else None

@@ -7,9 +7,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+LEAVING_SECONDS = 5.0
+"""Whoever is asked to leave tries no longer than this: a short outage is still waited out."""
+LISTENING_SECONDS = 0.5
+"""The longest time for which a pause does not look whether it is to end."""
+
+_MOMENT = 1e-6  # seconds, which no rounding of a clock comes near
+
 
 def _jitter() -> float:
     return random.uniform(0.5, 1.5)
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,8 @@ class Patience:
         sleep: lets so many seconds pass.
         jitter: a factor for each pause. It is random, so that many processes that lost the same
             server do not all come back to it at the same moment.
+        stop: True once whoever waits was asked to leave: then patience ends after
+            ``LEAVING_SECONDS``.
     """
 
     seconds: float
@@ -33,6 +46,7 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = _jitter
+    stop: Callable[[], bool] = _never
 
     def begin(self) -> Retry:
         """To be called before the first try."""
@@ -66,10 +80,16 @@ class Retry:
     @property
     def is_over(self) -> bool:
         """True if there is to be no further try."""
-        return self.waited >= self._patience.seconds
+        return self.waited >= self._limit
+
+    @property
+    def _limit(self) -> float:
+        seconds = self._patience.seconds
+        return min(seconds, LEAVING_SECONDS) if self._patience.stop() else seconds
 
     def pause(self) -> None:
         """Wait for the next try, which begins when patience ends at the latest."""
-        left = self._patience.seconds - self.waited
-        self._patience.sleep(max(0.0, min(self._pause * self._patience.jitter(), left)))
+        wake = self.waited + self._pause * self._patience.jitter()
         self._pause = min(2 * self._pause, self._patience.longest_pause)
+        while (left := min(wake, self._limit) - self.waited) > _MOMENT:
+            self._patience.sleep(min(left, LISTENING_SECONDS))

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuneoff import references
 from tuneoff.search.cli import options
-from tuneoff.search.cli.terminal import console
-from tuneoff.search.cli.trainers import DecodingClock, describe_data
 from tuneoff.search.errors import UserError
-from tuneoff.trainer.contract import Duplicates
 from tuneoff.trainer.data.registry import DATASETS, Remote
 from tuneoff.trainer.recipe import DataSource
 
+if TYPE_CHECKING:
+    from tuneoff.trainer.contract import Duplicates
+
 _NAMES = "\b\nNAME is one of:\n" + "\n".join(
-    f"  {name:<14} {DATASETS.about(name)}" for name in DATASETS
+    [
+        *(f"  {name:<14} {DATASETS.about(name)}" for name in DATASETS),
+        "  MODULE:FUNCTION  of your own, called without options",
+    ]
 )
 
 
@@ -41,7 +45,9 @@ def data_prepare(name: str, path: str | None, work: Path, **others: Any) -> None
       tuneoff data prepare tiny-imagenet
       tuneoff data prepare tiny-imagenet --path data/tiny-imagenet-200.zip
     """
-    from tuneoff.search.cli.terminal import fetching_progress
+    from tuneoff.search.cli.console import console
+    from tuneoff.search.cli.terminal import fetching_progress, print_notes
+    from tuneoff.search.cli.trainers import DecodingClock, describe_data
     from tuneoff.trainer.data import decode, download
 
     remote = _remote(name)
@@ -63,9 +69,10 @@ def data_prepare(name: str, path: str | None, work: Path, **others: Any) -> None
             soft_wrap=True,
         )
     if task.duplicates is not None:
-        console.print(_said_of(task.duplicates), soft_wrap=True, markup=False)
+        console.print(_said_of(task.duplicates), soft_wrap=True)
+    print_notes(console, task)
     if source.path is not None:
-        console.print(f'In study files: path = "{source.path}"', soft_wrap=True, markup=False)
+        console.print(f'In study files: path = "{source.path}"', soft_wrap=True)
 
 
 @data.command("info", epilog=_NAMES)
@@ -79,6 +86,10 @@ def data_info(name: str, path: str | None, as_json: bool, work: Path, **others: 
     Example:
       tuneoff data info digits
     """
+    from tuneoff.search.cli.console import console
+    from tuneoff.search.cli.terminal import print_notes
+    from tuneoff.search.cli.trainers import describe_data
+
     task = describe_data(work, _source(work, name, path, **others))
     found = task.duplicates
     facts: dict[str, Any] = {
@@ -88,14 +99,17 @@ def data_info(name: str, path: str | None, as_json: bool, work: Path, **others: 
         "chance_error": task.chance_error,
         "duplicates": None if found is None else asdict(found),
         "digest": task.digest,
+        "notes": list(task.notes),
     }
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
+    del facts["notes"]  # in lines of their own, below
     for key, value in facts.items():
         console.print(f"{key}: {value}", soft_wrap=True)
     if found is not None:
-        console.print(_said_of(found), soft_wrap=True, markup=False)
+        console.print(_said_of(found), soft_wrap=True)
+    print_notes(console, task)
 
 
 def _remote(name: str) -> Remote | None:
@@ -110,6 +124,7 @@ def _fetched(work: Path, remote: Remote) -> Path:
 
 def _source(work: Path, name: str, path: str | None, **others: Any) -> DataSource:
     """The images that ``options.data_options`` name."""
+    references.allow([name] if references.is_reference(name) else [])  # whoever types it means it
     remote = _remote(name)
     if path is None and remote is not None and _fetched(work, remote).exists():
         path = str(_fetched(work, remote))

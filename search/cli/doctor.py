@@ -6,14 +6,26 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuneoff.retry import Patience
-from tuneoff.search.errors import ArtifactError, StorageError
+from tuneoff.search.cli.storage import open_storage
+from tuneoff.search.errors import (
+    ArtifactError,
+    ArtifactOutage,
+    SpecError,
+    StorageError,
+    StorageOutage,
+)
 from tuneoff.search.store.artifacts import open_artifacts
-from tuneoff.search.store.database import open_database
 from tuneoff.search.store.dialects import is_yet_to_be_made, parse_url
+from tuneoff.search.store.shown import shown
 from tuneoff.search.study.opening import open_study
 from tuneoff.search.study.table import names as study_names
+from tuneoff.trainer.recipe import DataSource, Recipe
+
+if TYPE_CHECKING:
+    from tuneoff.trainer.torch_trainer import TorchTrainer
 
 LOW_DISK_GIB = 5.0
 LEAST_BATCH = 2  # batch normalisation cannot train on one image
@@ -30,54 +42,65 @@ class Finding:
     needed: bool = True
 
 
-def examine(
-    storage: str,
-    work: Path,
-    machine: Mapping[str, str],
-    weights: Mapping[str, str],
-    largest_batch: Mapping[str, int],
-    precision: str,
-) -> list[Finding]:
-    """Look at everything.
+def examine(storage: str, work: Path, machine: Mapping[str, str]) -> list[Finding]:
+    """Look at everything that takes no longer than a few seconds.
 
     Args:
         machine: what ``Trainer.describe`` says.
-        weights: for each model, "" if its ImageNet weights are here and good, else the fix.
-        largest_batch: for each model, how many images of 224 x 224 pixels fit into memory.
-        precision: of that training.
     """
     return [
         *(Finding(key, value, True) for key, value in machine.items()),
         *_database(storage, work),
         _folder(work),
-        *(
-            Finding(f"weights of {model}", fix or "here", not fix, needed=False)
-            for model, fix in weights.items()
-        ),
-        *(_batch(model, largest, precision) for model, largest in largest_batch.items()),
     ]
+
+
+def examine_models(trainer: TorchTrainer) -> list[Finding]:
+    """For each model with published weights: are they here and good, and which batches fit?"""
+    from tuneoff.trainer.models.registry import pretrained
+    from tuneoff.trainer.models.sources import imagenet_state
+
+    found = [
+        Finding(f"weights of {model}", text, here, needed=False)
+        for model, (here, text) in ((model, imagenet_state(model)) for model in pretrained())
+    ]
+    # As in the paper: images scaled up to 224 pixels, the 200 classes of Tiny ImageNet.
+    images = DataSource(image_size=224)
+    for model in pretrained():
+        recipe = Recipe(data=images, model=model)
+        largest = trainer.largest_batch(recipe, 200, 224, 224)
+        found.append(_batch(model, largest, trainer.resolve(recipe).precision))
+    return found
 
 
 def _database(url: str, work: Path) -> list[Finding]:
     try:
-        if is_yet_to_be_made(parse_url(url)):
-            return [Finding("storage", f"{url}: no studies yet; `tuneoff create` makes it", True)]
-        database = open_database(url)
-    except StorageError as error:
+        parsed = parse_url(url)
+        if is_yet_to_be_made(parsed):
+            text = f"{shown(parsed)}: no studies yet; `tuneoff create` makes it"
+            return [Finding("storage", text, True)]
+        database = open_storage(url)
+    except (StorageError, StorageOutage) as error:
         return [Finding("storage", str(error), False)]
     names = study_names(database)
-    text = f"{database}; studies: {', '.join(names) or 'none'}"
-    used = [open_study(database, name, work).spec.workers.artifacts for name in names]
+    found = [Finding("storage", f"{database}; studies: {', '.join(names) or 'none'}", True)]
+    stores: dict[str, None] = {}
+    for name in names:
+        try:
+            store = open_study(database, name, work).spec.workers.artifacts
+        except SpecError as error:
+            found.append(Finding(f"study {name}", str(error), False))
+        else:
+            stores |= {} if store is None else {store: None}
     database.close()
-    stores = [_artifacts(store) for store in dict.fromkeys(used) if store is not None]
-    return [Finding("storage", text, True), *stores]
+    return found + [_artifacts(store) for store in stores]
 
 
 def _artifacts(url: str) -> Finding:
     try:
         store = open_artifacts(url, PATIENCE)
         store.check()
-    except ArtifactError as error:
+    except (ArtifactError, ArtifactOutage) as error:
         return Finding("artifacts", str(error), False)
     return Finding("artifacts", f"{store}: can be written and read", True)
 

@@ -7,10 +7,6 @@ from pathlib import Path
 import click
 
 from tuneoff.search.cli import options
-from tuneoff.search.cli.terminal import console
-from tuneoff.search.cli.trainers import make_trainer
-from tuneoff.search.store.database import open_database
-from tuneoff.trainer.recipe import DataSource, Recipe
 
 
 @click.command()
@@ -20,51 +16,60 @@ from tuneoff.trainer.recipe import DataSource, Recipe
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port."
 )
-def dashboard(storage: str, work: Path, host: str, port: int) -> None:
+@click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    envvar="TUNEOFF_ALLOW_HOST",
+    show_envvar=True,
+    help="Another name that browsers reach it by, as behind a proxy; may be repeated.",
+)
+def dashboard(storage: str, work: Path, host: str, port: int, names: tuple[str, ...]) -> None:
     """Serve optuna-dashboard on this storage to a browser.
 
     It has no passwords: whoever reaches it may delete studies. Keep it on 127.0.0.1, and put an
-    authenticating proxy before it where others are to see it.
+    authenticating proxy before it where others are to see it. Pages of other sites are refused.
 
     \b
     Example:
       tuneoff dashboard --port 8080
     """
     from tuneoff.search.cli.dashboard import serve_dashboard
+    from tuneoff.search.cli.storage import open_storage, patience_of_workers
 
-    serve_dashboard(open_database(storage), work / "artifacts", host, port)
+    database = open_storage(storage, patience=patience_of_workers())
+    serve_dashboard(database, work / "artifacts", host, port, names)
 
 
 @click.command()
 @options.storage_option
 @options.work_option
-def doctor(storage: str, work: Path) -> int:
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Also check pretrained weights, and find the largest batches; takes up to a minute.",
+)
+def doctor(storage: str, work: Path, full: bool) -> int:
     """Say what works on this machine, and what to fix.
 
-    This looks at devices, storage, weights, versions and memory. The exit code is 1 if something
-    that studies need does not work.
+    This looks at devices, versions, storage, artifact stores and disk space. The exit code is 1 if
+    something that studies need does not work.
 
     \b
     Example:
       tuneoff doctor --storage postgresql://me@db/tuneoff
     """
-    from tuneoff.search.cli.doctor import examine
-    from tuneoff.trainer.models.registry import pretrained
-    from tuneoff.trainer.models.weights import imagenet_problem
+    from tuneoff.search.cli.console import console, styled
+    from tuneoff.search.cli.doctor import examine, examine_models
+    from tuneoff.search.cli.trainers import our_trainer
 
-    trainer = make_trainer(work)
-    weights = {model: imagenet_problem(model) for model in pretrained()}
-    # As in the paper: images scaled up to 224 pixels, the 200 classes of Tiny ImageNet.
-    images = DataSource(image_size=224)
-    recipes = {model: Recipe(data=images, model=model) for model in pretrained()}
-    batches = {
-        model: trainer.largest_batch(recipe, 200, 224, 224) for model, recipe in recipes.items()
-    }
-    precision = trainer.resolve(next(iter(recipes.values()))).precision
-    findings = examine(storage, work, trainer.describe(), weights, batches, precision)
+    trainer = our_trainer(work)
+    findings = examine(storage, work, trainer.describe())
+    if full:
+        findings += examine_models(trainer)
+    marks = {True: styled("FIX ", "red"), False: styled("-   ", "dim")}
     for finding in findings:
-        mark = (
-            "[green]ok  [/]" if finding.ok else "[red]FIX [/]" if finding.needed else "[dim]-   [/]"
-        )
-        console.print(f"{mark} {finding.subject}: {finding.text}", soft_wrap=True, highlight=False)
+        mark = styled("ok  ", "green") if finding.ok else marks[finding.needed]
+        console.print(mark, f"{finding.subject}: {finding.text}", soft_wrap=True)
     return 0 if all(finding.ok or not finding.needed for finding in findings) else 1

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from tuneoff.search.errors import UserError
+from tuneoff import references
+from tuneoff.search.cli.completion import complete_name
+from tuneoff.search.errors import StudyError, UserError
 from tuneoff.search.launch.launcher import GPUS, Option
 from tuneoff.search.launch.registry import LAUNCHERS
-from tuneoff.search.store.database import DEFAULT_URL, open_database
-from tuneoff.search.study.opening import open_study
+from tuneoff.search.store.defaults import COMMAND_PATIENCE_SECONDS, DEFAULT_URL
+
+if TYPE_CHECKING:
+    from tuneoff.search.store.database import Database
+    from tuneoff.search.study.study import Study
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,7 +33,8 @@ def storage_option(command: F) -> F:
         envvar="TUNEOFF_STORAGE",
         default=DEFAULT_URL,
         show_default=True,
-        help="Database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
+        help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME; its password is best in "
+        "~/.pgpass, or else in the URL in TUNEOFF_STORAGE.",
     )(command)
 
 
@@ -59,8 +66,19 @@ def device_option(command: F) -> F:
         "--threads", type=click.IntRange(1), help="CPU threads to compute with. [default: all]"
     )(command)
     return click.option(
-        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1..."
+        "--device",
+        default="auto",
+        show_default=True,
+        callback=_check_device,
+        help="auto, cpu, cuda, cuda:1...",
     )(command)
+
+
+def _check_device(context: click.Context, option: click.Parameter, name: str) -> str:
+    """A misspelt device is bad input; one that is not there now is a failure."""
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", name):
+        raise click.BadParameter(f"{name!r} is no device; write auto, cpu, cuda, or cuda:1")
+    return name
 
 
 def set_option(command: F) -> F:
@@ -72,6 +90,23 @@ def set_option(command: F) -> F:
         metavar="KEY=VALUE",
         help="Override a value of the study file: --set budget.epochs=20",
     )(command)
+
+
+def allow_option(command: F) -> F:
+    """``--allow NAMES``; what it names is allowed in this process from then on."""
+    return click.option(
+        "--allow",
+        metavar="NAMES",
+        expose_value=False,
+        callback=_allow,
+        help="Modules of your own whose code the study may run: mytrain,mynet. "
+        f"[env var: {references.VARIABLE}]",
+    )(command)
+
+
+def _allow(context: click.Context, option: click.Parameter, names: str | None) -> None:
+    if names is not None:
+        references.allow(names.split(","))
 
 
 def workers_options(command: F) -> F:
@@ -157,14 +192,76 @@ def _owners() -> dict[Option, list[str]]:
 study_argument = click.argument("study_file", type=click.Path(path_type=Path))
 
 
+def name_argument(command: F) -> F:
+    """``NAME`` of a study; ``open_named`` says which is meant if it is left out."""
+    return click.argument("name", required=False, shell_complete=complete_name)(command)
+
+
+def open_named(database: Database, name: str | None, work: Path) -> Study:
+    """Open the study of this name, or the only one that there is.
+
+    Raises:
+        StudyError: there is none of this name, or several to choose among.
+    """
+    from tuneoff.search.store.ledger import Ledger
+    from tuneoff.search.study import table
+    from tuneoff.search.study.opening import open_study
+
+    if name is not None:
+        return open_study(database, name, work)
+    names = Ledger(database).step(table.names, database)
+    if not names:
+        raise StudyError(f"{database} has no studies yet; run `tuneoff create`")
+    if len(names) > 1:
+        raise StudyError(f"{database} has several studies; name one of {', '.join(names)}")
+    return open_study(database, names[0], work)
+
+
+def images_argument(command: F) -> F:
+    """``IMAGES``, after a ``NAME`` that may be left out: a single word is IMAGES."""
+
+    def shift(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path:
+        if value is None and context.params["name"] is not None:
+            value, context.params["name"] = Path(context.params["name"]), None
+            if not value.exists():
+                raise click.UsageError(
+                    f"{value} is no image, folder or zip file; write NAME IMAGES, or IMAGES alone "
+                    "where there is one study only",
+                    ctx=context,
+                )
+        if value is None:
+            raise click.MissingParameter(ctx=context, param=parameter)
+        return value
+
+    return click.argument(
+        "images", metavar="IMAGES", required=False, callback=shift, type=click.Path(path_type=Path)
+    )(command)
+
+
 def study_command(command: Callable[..., Any]) -> Callable[..., Any]:
     """``NAME``, ``--storage`` and ``--work``: the command gets the opened study instead."""
+    return _study_command(command, waits_like_workers=False)
 
+
+def launching_command(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As ``study_command``; a database that is away is waited for as long as workers do."""
+    return _study_command(command, waits_like_workers=True)
+
+
+def _study_command(command: Callable[..., Any], waits_like_workers: bool) -> Callable[..., Any]:
     @wraps(command)
-    def opened(name: str, storage: str, work: Path, **others: Any) -> Any:
-        return command(open_study(open_database(storage), name, work), **others)
+    def opened(name: str | None, storage: str, work: Path, **others: Any) -> Any:
+        from tuneoff.search.cli.storage import open_storage, patience_of_workers
 
-    return click.argument("name")(storage_option(work_option(opened)))
+        if name is not None and name.startswith("-"):
+            # Of a command that takes any options: the first of them, and no NAME.
+            click.get_current_context().args.insert(0, name)
+            name = None
+        patience = patience_of_workers() if waits_like_workers else COMMAND_PATIENCE_SECONDS
+        database = open_storage(storage, patience=patience)
+        return command(open_named(database, name, work), **others)
+
+    return name_argument(storage_option(work_option(opened)))
 
 
 def data_options(command: F) -> F:

@@ -1,25 +1,23 @@
-"""Commands on studies while they run: create, train, watch and stop them."""
+"""Commands that make studies and work on them: run, create, worker, launch and try."""
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 import time
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuneoff import references
 from tuneoff.search.cli import options
-from tuneoff.search.cli.launching import check_this_machine, is_complete, launch_workers
-from tuneoff.search.cli.terminal import console
-from tuneoff.search.cli.trainers import make_check, make_trainer
-from tuneoff.search.spec.reading import preflight, read_study_file
-from tuneoff.search.store.database import DEFAULT_URL, PATIENCE_SECONDS, open_database
-from tuneoff.search.study.opening import check_artifacts, check_data, create_study, open_study
-from tuneoff.search.study.study import Study
-from tuneoff.search.work.signals import Stop
+from tuneoff.search.cli.until import settings_of, until_options
+from tuneoff.search.store.defaults import DEFAULT_URL, PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from tuneoff.search.study.study import Study
 
 
 @click.command()
@@ -28,6 +26,7 @@ from tuneoff.search.work.signals import Stop
 @options.storage_option
 @options.work_option
 @options.workers_options
+@until_options
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the report."
 )
@@ -40,6 +39,7 @@ def run(
     gpus: str | None,
     per_gpu: int,
     out: Path | None,
+    **until: Any,
 ) -> int:
     """Do everything on this machine: search, train in full, report.
 
@@ -47,32 +47,52 @@ def run(
     and writes the report. Stopped at any point and started again, it goes on where it was.
 
     \b
-    Example:
-      tuneoff run studies/digits.toml --set seed=1
+    Examples:
+      tuneoff run studies/digits.toml --set name=digits-1 --set seed=1
+      tuneoff run studies/digits.toml --until-decided --max-repeats 15
     """
+    from tuneoff.search.cli.console import console
+    from tuneoff.search.cli.launching import check_this_machine, is_complete, launch_workers
     from tuneoff.search.cli.outcomes import report_on
+    from tuneoff.search.cli.storage import open_storage, patience_of_workers
+    from tuneoff.search.cli.terminal import print_notes
+    from tuneoff.search.cli.trainers import make_check
+    from tuneoff.search.cli.until import beforehand, end_of, judge_of
+    from tuneoff.search.policies.tried import try_references
+    from tuneoff.search.spec.reading import preflight, read_study_file, settle_weights
+    from tuneoff.search.study.opening import create_study
+    from tuneoff.search.work.growth import grow
 
     started = time.monotonic()
-    file = read_study_file(study_file, changes)
+    file = read_study_file(study_file, (*changes, *settings_of(**until)))
+    references.allow(file.spec.references())
     check_this_machine(workers, gpus, per_gpu)
-    task = preflight(file, make_check(work))
-    database = open_database(storage, create=True)
+    check = make_check(work)
+    file = settle_weights(file, check)
+    task = preflight(file, check)
+    print_notes(console, task, try_references(file.spec, file.space))
+    database = open_storage(storage, create=True, patience=patience_of_workers())
     study = create_study(database, file.spec, task, work)
-    if is_complete(study):
+    if study.ledger.step(is_complete, study):
         console.print(f"{study.name} is complete: nothing left to train.")
+        if (judge := judge_of(study)) is not None:
+            study.ledger.step(grow, study, judge, "")  # adds nothing, and notes why
     else:
+        if (sentence := beforehand(study)) is not None:
+            console.print(sentence, soft_wrap=True)
         words = {"gpus": gpus}
-        if code := launch_workers(study, "here", True, workers, per_gpu, words):
+        if code := launch_workers(study, "here", True, workers, per_gpu, words, publish=False):
             return code
-        if study.is_draining():
-            console.print("Stopped by `tuneoff stop`. The same command goes on from here.")
+        if study.ledger.step(study.is_draining):
             return 0
+    if (reason := study.ledger.step(end_of, study)) is not None:
+        console.print(f"{study.name}: {reason}.", soft_wrap=True)
     page = report_on(study, out or study.folder / "report", None, publish=True)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     console.print(f"Took {minutes} min {seconds} s.")
     console.print(f"Report:    {page}", soft_wrap=True)
     known = storage in (DEFAULT_URL, os.environ.get("TUNEOFF_STORAGE"))
-    option = "" if known else f" --storage {database}"
+    option = "" if known else f" --storage {shlex.quote(str(database))}"
     console.print(f"Dashboard: tuneoff dashboard{option}", soft_wrap=True)
     return 0
 
@@ -91,30 +111,46 @@ def create(study_file: Path, changes: tuple[str, ...], storage: str, work: Path)
     Example:
       tuneoff create studies/tiny-imagenet.toml --storage postgresql://me@db/tuneoff
     """
-    file = read_study_file(study_file, changes)
+    from tuneoff.search.cli.console import console
+    from tuneoff.search.cli.storage import open_storage
+    from tuneoff.search.cli.terminal import print_notes
+    from tuneoff.search.cli.trainers import make_check
+    from tuneoff.search.policies.tried import try_references
+    from tuneoff.search.spec.reading import preflight, read_study_file, settle_weights
+    from tuneoff.search.study.opening import create_study
+
+    check = make_check(work)
+    read = read_study_file(study_file, changes)
+    references.allow(read.spec.references())
+    file = settle_weights(read, check)
     spec = file.spec
-    task = preflight(file, make_check(work))
-    study = create_study(open_database(storage, create=True), spec, task, work)
+    task = preflight(file, check)
+    print_notes(console, task, try_references(file.spec, file.space))
+    study = create_study(open_storage(storage, create=True), spec, task, work)
     sizes = ", ".join(f"{n} {split}" for split, n in study.task.sizes.items())
+    where = f"on {sizes} images in {len(study.task.classes)} classes"
+    if spec.is_own:
+        where = f"of {spec.trial.own_training().code}"
     console.print(
-        f"{study.name}: {len(study.arms)} searches of {spec.budget.epochs} epochs "
-        f"({len(spec.arms)} arms, {spec.repeats} repeats) on {sizes} images in "
-        f"{len(study.task.classes)} classes."
+        f"{study.name}: {len(study.arms)} searches of {spec.budget.words} "
+        f"(arms: {len(spec.arms)}, repeats: {spec.repeats}) {where}.",
+        soft_wrap=True,
     )
 
 
 @click.command()
-@click.argument("name")
+@options.name_argument
 @options.storage_option
 @options.work_option
 @options.device_option
+@options.allow_option
 @click.option("--promote", is_flag=True, help="When the search is done, go on to full training.")
 @click.option("--patience", default=PATIENCE_SECONDS, show_default=True, metavar="SECONDS",
               envvar="TUNEOFF_PATIENCE", show_envvar=True, type=click.FloatRange(0),
-              help="How long to wait for a lost database or artifact store.")  # fmt: skip
+              help="How long to wait for a database or artifact store that is away.")  # fmt: skip
 @click.option("--parent", type=int, hidden=True, help="Leave when this process is gone.")
 def worker(
-    name: str,
+    name: str | None,
     storage: str,
     work: Path,
     device: str,
@@ -128,33 +164,68 @@ def worker(
     At the first SIGTERM or Ctrl-C the worker saves a checkpoint and leaves; at the second it quits
     at once.
 
+    A study that names code of your own needs --allow with the names of its modules, and is started
+    in the folder that has them.
+
     \b
-    Example:
+    Examples:
       tuneoff worker digits --device cuda:0
+      tuneoff worker mine --allow mytrain,mynet
     """
+    from tuneoff.search.cli.failures import complain
+    from tuneoff.search.cli.storage import open_storage
+    from tuneoff.search.cli.trainers import make_trainer, threads_of
+    from tuneoff.search.cli.until import judge_of
+    from tuneoff.search.errors import ArtifactOutage, StorageOutage
     from tuneoff.search.store.attempts import Worker
+    from tuneoff.search.study.folder import check_folder
+    from tuneoff.search.study.opening import check_artifacts, check_data
+    from tuneoff.search.work.growth import grow
     from tuneoff.search.work.promote import advance
+    from tuneoff.search.work.signals import Stop
     from tuneoff.search.work.worker import work as work_loop
 
     # A launcher decides itself when its workers are to quit at once: it goes, and they notice.
     with Stop(parent, patient=parent is not None) as stop:
-        study = open_study(open_database(storage, patience=patience), name, work)
-        check_artifacts(study, stop)
-        trainer = make_trainer(work, device, threads)
-        check_data(study, trainer.check(study.spec.recipe()))
-        me = Worker.here(trainer.describe()["device"])
-        searches = study.searches if promote else study.arms
-        step = (lambda: advance(study, trainer)) if promote else (lambda: False)
-        summary = work_loop(study, searches, trainer, me, stop, step)
-    click.echo(f"{summary.attempts} attempts made; {'stopped' if summary.stopped else 'all done'}")
+        try:
+            database = open_storage(storage, patience=patience, stop=stop)
+            study = options.open_named(database, name, work)
+            references.require_allowed(study.spec.references())
+            check_artifacts(study, stop)
+            study.ledger.step(check_folder, study)
+            recipe = study.spec.recipe()
+            trainer = make_trainer(
+                recipe,
+                work,
+                device,
+                threads_of(study, device, threads),
+                hung_seconds=study.spec.workers.epoch_seconds,
+            )
+            check_data(study, trainer.check(recipe))
+            me = Worker.here(trainer.describe()["device"])
+            searches = study.searches if promote else study.arms
+            judge = judge_of(study)
+            more = None if judge is None else partial(grow, study, judge, me.name)
+            step = partial(advance, study, trainer, more) if promote else (lambda: False)
+            summary = work_loop(study, searches, trainer, me, stop, step)
+        except (StorageOutage, ArtifactOutage) as error:
+            if not stop.signal:
+                raise
+            complain(f"asked to leave, and not waiting any longer: {error}")
+            return 128 + stop.signal
+    from tuneoff.search.results.numbers import counted
+
+    end = "stopped" if summary.stopped else "all done"
+    click.echo(f"{counted(summary.attempts, 'attempt')} made; {end}")
     return 128 + stop.signal if stop.signal else 0
 
 
 @click.command()
-@options.study_command
+@options.launching_command
 @options.count_options
 @options.launcher_option
 @options.launcher_options
+@options.allow_option
 @click.option("--promote", is_flag=True, help="When the search is done, go on to full training.")
 def launch(
     study: Study,
@@ -171,7 +242,8 @@ def launch(
     `tuneoff stop` makes the workers leave.
 
     On a cluster, --storage must be a database that every node reaches, and --work a folder that
-    every node shares.
+    every node shares. Modules of your own are found where this is started, in a folder that every
+    node has too, or are installed on each.
 
     \b
     Examples:
@@ -179,6 +251,8 @@ def launch(
       tuneoff launch digits --on ray --workers 16 --per-gpu 2
       tuneoff launch digits --on slurm --workers 8 --gpus-per-node 4 --partition gpu --time 240
     """
+    from tuneoff.search.cli.launching import launch_workers
+
     options.check_launcher(place)
     return launch_workers(study, place, promote, workers, per_gpu, others)
 
@@ -201,60 +275,16 @@ def try_(
 ) -> None:
     """Add a configuration of your own to the hand-tuned arm.
 
+    Each parameter that the study searches is an option of its name, and all of them are needed.
     It costs epochs of the arm's budget, as any other.
 
     \b
     Example:
       tuneoff try digits --lr 0.03 --momentum 0.9 --weight_decay 1e-4 --note "as in the paper"
     """
+    from tuneoff.search.cli.console import console
     from tuneoff.search.work.manual import enqueue_by_hand, parse_params
 
     params = parse_params(study.space, context.args)
     for label in enqueue_by_hand(study, params, arm, repeat, note):
         console.print(f"waiting: {label}")
-
-
-@click.command()
-@options.study_command
-@click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(study: Study, watch: bool, as_json: bool) -> None:
-    """Show arms, budgets, workers, the best so far and the time left.
-
-    \b
-    Example:
-      tuneoff status digits --watch
-    """
-    from tuneoff.search.cli.terminal import print_status
-    from tuneoff.search.results.status import read_status
-    from tuneoff.search.study.snapshot import Snapshot
-    from tuneoff.search.work.claim import reclaim
-
-    while True:
-        reclaim(study)
-        now = read_status(Snapshot.of(study))
-        if as_json:
-            click.echo(json.dumps(asdict(now)))
-        else:
-            if watch and console.is_terminal:
-                console.clear()
-            print_status(console, now)
-        if not watch:
-            return
-        time.sleep(2)
-
-
-@click.command()
-@options.study_command
-@click.option("--undo", is_flag=True, help="Take this back: let workers go on.")
-def stop(study: Study, undo: bool) -> None:
-    """Have every worker leave once it has finished its trial.
-
-    \b
-    Example:
-      tuneoff stop digits
-    """
-    study.drain(not undo)
-    console.print(
-        f"{study.name}: {'workers may go on' if undo else 'workers leave after their trials'}."
-    )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -18,69 +16,34 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 
+from tuneoff.search.cli.console import PlainConsole
 from tuneoff.search.errors import SearchError
 from tuneoff.trainer.errors import Interrupted
+from tuneoff.trainer.own.recipe import OwnTraining
+from tuneoff.trainer.recipe import HyperParams
 
 if TYPE_CHECKING:
-    from tuneoff.search.results.export import Exported
-    from tuneoff.search.results.status import Status
-    from tuneoff.trainer.contract import Trainer
+    from tuneoff.search.results.export_file import Exported
+    from tuneoff.trainer.contract import Task, Trainer
 
 
-class _Console(Console):
-    """rich's console, but it leaves it to us what to do when nobody reads any longer."""
-
-    def on_broken_pipe(self) -> None:
-        """Print nothing more, and have ``main`` choose the exit code; rich would choose 1."""
-        self.quiet = True
-        raise BrokenPipeError
-
-
-console = _Console()
-"""Where every command prints what people read."""
+def time_left(seconds: float) -> str:
+    """About how long something still takes."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return "less than a minute left"
+    return f"about {minutes:.0f} min left" if minutes < 120 else f"about {minutes / 60:.0f} h left"
 
 
-def print_status(console: Console, status: Status) -> None:
-    """A status for people."""
-    rows = Table(
-        "",
-        "Epochs\nspent / budget",
-        "Best\nerror",
-        "Trials",
-        "Lost\nattempts",
-        title=status.study,
-    )
-    for arm in status.arms:
-        states = ", ".join(f"{n} {state}" for state, n in sorted(arm.states.items()))
-        best = "-" if arm.best is None else f"{arm.best:.2%}"
-        rows.add_row(arm.name, f"{arm.spent} / {arm.budget}", best, states, str(arm.lost))
-    console.print(rows)
-    for busy in status.busy:
-        console.print(
-            f"{busy.worker} on {busy.device}: {busy.trial}, epoch {busy.epoch} of "
-            f"{busy.until_epoch}, for {busy.running:.0f} s (last progress {busy.idle:.0f} s ago)"
-            + (f", attempt {busy.attempt + 1}" if busy.attempt else ""),
-            soft_wrap=True,
-        )
-    if not status.busy:
-        console.print("No worker is at work.")
-    if status.seconds_left is not None:
-        minutes = status.seconds_left / 60
-        about = f"About {minutes:.0f} min" if minutes >= 1 else "Less than a minute"
-        console.print(f"{about} left at this speed.")
-    if status.draining:
-        console.print(
-            "Stopped by `tuneoff stop`: workers leave after their trials. `tuneoff stop --undo` "
-            "takes it back."
-        )
-    for failure in status.failures:
-        console.print(f"[red]failed[/] {escape(failure)}", soft_wrap=True)
+def print_notes(console: PlainConsole, task: Task, others: Iterable[str] = ()) -> None:
+    """What people should know about a task's images and recipe, and others, a line each."""
+    for note in (*task.notes, *others):
+        console.print(f"Note: {note}", soft_wrap=True)
 
 
 def train_exported(
-    console: Console,
+    console: PlainConsole,
     trainer: Trainer,
     entry: Exported,
     folder: Path,
@@ -92,36 +55,49 @@ def train_exported(
         TrainerError: as ``Trainer.train``.
     """
     recipe = trainer.resolve(entry.recipe)
-    params = ", ".join(f"{name} = {value:g}" for name, value in asdict(entry.hyperparams).items())
-    console.print(f"{recipe.model} for {recipe.epochs} epochs with {params}", soft_wrap=True)
-    error = None
+    own = isinstance(recipe, OwnTraining)
+    settings = recipe.params if own else asdict(entry.hyperparams or HyperParams())
+    params = ", ".join(
+        f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in settings.items()
+    )
+    what = recipe.code if own else recipe.model
+    console.print(f"{what} for {recipe.epochs} epochs with {params}", soft_wrap=True)
+    print_notes(console, trainer.check(recipe))
+    error, on = None, entry.metric.on("validation")
     try:
-        for record in trainer.train(recipe, entry.hyperparams, entry.seed, folder, stop):
+        params_of_ours = entry.hyperparams or HyperParams()
+        for record in trainer.train(recipe, params_of_ours, entry.seed, folder, stop):
             error = record.validation_error
+            if own:  # reported as people know it
+                error = entry.metric.stored(error)
+            said = f"loss {record.train_loss:.4f}, "
+            rate = f", rate {record.lr:.2g}"
             console.print(
-                f"epoch {record.epoch:3d}: loss {record.train_loss:.4f}, validation error "
-                f"{error:.2%}, rate {record.lr:.2g}{' (resumed)' if record.replayed else ''}"
+                f"epoch {record.epoch:3d}: {'' if own else said}{on} {entry.metric.text(error)}"
+                f"{'' if own else rate}{' (resumed)' if record.replayed else ''}"
             )
     except Interrupted:
         console.print(f"Stopped. The same command goes on from {folder}.", soft_wrap=True)
         return
     if error is None:
         raise SearchError(f"{folder}: nothing was trained; take another folder with -o")
-    console.print(f"validation error {error!r}")
-    expected = entry.expected.get("validation_error")
-    if expected == error:
+    console.print(f"{on} {entry.metric.value(error)!r}")
+    expected = entry.expected.get("validation_error")  # as people know it
+    if expected == entry.metric.value(error):
         console.print("This is exactly what it was in the study.")
     elif expected is not None:
         there = ", ".join(f"{key} {value}" for key, value in entry.environment.items())
         console.print(
-            f"In the study it was {expected!r}. The study was run with {there}; another device, "
+            f"In the study it was {expected!r}. The study was run with {there};"
+            " another device, "
             "version, or number of threads or processes changes the last digits.",
             soft_wrap=True,
         )
     console.print(f"Model: {folder}", soft_wrap=True)
 
 
-def decoding_progress(console: Console) -> Callable[[int, int], None]:
+def decoding_progress(console: PlainConsole) -> Callable[[int, int], None]:
     """A callback for (images done, of all) that draws a bar on a terminal."""
     bar: list[Progress] = []
 
@@ -140,7 +116,7 @@ def decoding_progress(console: Console) -> Callable[[int, int], None]:
 
 
 @contextmanager
-def fetching_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
+def fetching_progress(console: PlainConsole) -> Iterator[Callable[[int, int], None]]:
     """A callback for (bytes done, of all; 0 if not known) that draws a bar on a terminal."""
     bar = Progress(
         TextColumn("fetching"),

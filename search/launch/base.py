@@ -7,8 +7,10 @@ them to leave. What a worker is, and how one is started, differs from launcher t
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +41,8 @@ class Workers(Protocol):
 
         Raises:
             UserError: a worker met bad input; the message is the worker's own.
-            SearchError: a worker keeps dying; the message names its log.
+            SearchError: the last worker keeps dying; the message names its log. While there are
+                others, one that does is given up alone, which is news.
         """
         ...
 
@@ -213,7 +216,16 @@ class Fleet(ABC, Generic[M]):
         if ended.code == 0 or self._draining:
             self._finish(member)
             return
-        pause = member.restarts.died(ended.why, member.log, ended.code)
+        try:
+            pause = member.restarts.died(ended.why, member.log, ended.code)
+        except UserError:
+            raise
+        except SearchError as error:
+            if all(other.finished for other in self._members if other is not member):
+                raise
+            self._news.append(f"{error}; it is given up, and the others go on")
+            self._finish(member)
+            return
         self._news.append(f"a worker died ({ended.why}) and starts again in {pause:.0f} s")
         member.wake = time.monotonic() + pause
 
@@ -247,12 +259,14 @@ def counted(workers: int) -> str:
 
 
 def make_logs(folder: Path) -> None:
-    """Make the folder of the workers' logs (UserError if that cannot be)."""
+    """Make the folder of the workers' logs (UserError if they cannot be written there)."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(bytes(4096))
     except OSError as error:
         raise UserError(
-            f"{folder}: cannot be made ({error.strerror}); choose another --work"
+            f"{folder}: cannot be made, or written to ({error.strerror}); choose another --work"
         ) from None
 
 
@@ -318,5 +332,9 @@ def exit_of(code: int, log: Path, begin: int) -> Exit:
             lines = file.read().decode(errors="replace").strip().splitlines()
     except OSError as error:
         return Exit(code, f"exit code {code}; its log cannot be read: {error.strerror}")
-    why = lines[-1].removeprefix("Error: ") if lines else f"exit code {code}, no output"
+    if not lines:
+        no_space = shutil.disk_usage(log.parent).free == 0
+        why = "no space for its log" if no_space else "no output"
+        return Exit(code, f"exit code {code}, {why}")
+    why = lines[-1].removeprefix("Error: ")
     return Exit(code, why)

@@ -63,6 +63,7 @@ class LaunchRequest:
         workers: how many in all; the launcher's default if None.
         per_gpu: how many share a GPU.
         options: values of the launcher's own options, by their keys.
+        allow: the code of a user's own that the study may run (see ``tuneoff.references``).
     """
 
     study: str
@@ -76,6 +77,7 @@ class LaunchRequest:
     workers: int | None
     per_gpu: int
     options: Mapping[str, Any]
+    allow: tuple[str, ...] = ()
 
     @property
     def logs(self) -> Path:
@@ -85,14 +87,15 @@ class LaunchRequest:
     @property
     def command(self) -> list[str]:
         """What follows ``tuneoff worker`` or ``tuneoff launch``, in whatever folder."""
-        return [self.study, "--work", str(self.work.absolute())] + ["--promote"] * self.promote
+        words = [self.study, "--work", str(self.work.absolute())] + ["--promote"] * self.promote
+        return words + (["--allow", ",".join(self.allow)] if self.allow else [])
 
     def check_reachable(self) -> None:
         """Make sure that other machines reach the database (UserError otherwise)."""
         if self.one_machine:
             raise UserError(
                 f"{self.database} serves the workers of one machine only; for a cluster create "
-                "the study on Postgres: --storage postgresql://USER:PASSWORD@HOST/NAME"
+                "the study on Postgres: --storage postgresql://USER@HOST/NAME"
             )
 
 

@@ -47,6 +47,9 @@ def launch_here(request: LaunchRequest, terminal: Terminal) -> int:
 
 LAUNCHER = Launcher(launch_here, (GPUS,))
 
+WORKERS_PER_CORE = 16
+"""More would need more memory than machines have, and wait for each other."""
+
 
 def slots_here(gpu_count: int, workers: int | None, wanted: str | None, per_gpu: int) -> list[Slot]:
     """This machine's slots for workers.
@@ -78,10 +81,16 @@ def share_out(
         per_gpu: on GPUs: how many on each.
 
     Raises:
-        UserError: workers or per_gpu is below 1.
+        UserError: workers or per_gpu is below 1, or there would be more than
+            ``WORKERS_PER_CORE`` workers a core.
     """
     if per_gpu < 1 or (workers is not None and workers < 1):
         raise UserError("the number of workers must be at least 1")
+    wanted, most = (len(gpus) * per_gpu if gpus else workers or 1), WORKERS_PER_CORE * len(cores)
+    if wanted > most:
+        raise UserError(
+            f"{wanted} workers are too many for {len(cores)} CPU cores; start at most {most}"
+        )
     if gpus:
         # Not kept to cores: which ones are near a card is not known here.
         threads = max(1, len(cores) // (len(gpus) * per_gpu))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneoff.messages import first_line
+from tuneoff.messages import first_line, how_to_install
 from tuneoff.search.errors import UserError
 from tuneoff.search.launch.base import Exit, Fleet, Member, Restarts, counted, make_logs
 from tuneoff.search.launch.launcher import (
@@ -87,7 +87,7 @@ def connected(address: str | None, folder: Path) -> Iterator[None]:
     try:
         import ray
     except ImportError:
-        raise UserError('--on ray needs Ray; install it: pip install "tuneoff[ray]"') from None
+        raise UserError(f"--on ray needs Ray; install it: {how_to_install('ray')}") from None
 
     address = address or os.environ.get("RAY_ADDRESS") or "auto"
     # A study's cluster reports to nobody, and asks nothing on the terminal.

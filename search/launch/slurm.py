@@ -20,6 +20,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from tuneoff.messages import how_to_install
 from tuneoff.search.errors import SearchError, UserError
 from tuneoff.search.launch.base import counted
 from tuneoff.search.launch.launcher import CPUS, Launcher, LaunchRequest, Option, Terminal
@@ -199,7 +200,7 @@ def submit(job: Job, array: JobArray, storage: str, folder: Path) -> list[str]:
         from submitit.helpers import environment_variables
     except ImportError:
         raise UserError(
-            '--on slurm needs submitit; install it: pip install "tuneoff[slurm]"'
+            f"--on slurm needs submitit; install it: {how_to_install('slurm')}"
         ) from None
     for program in ("sbatch", "srun"):
         if shutil.which(program) is None:
@@ -227,7 +228,12 @@ def submit(job: Job, array: JobArray, storage: str, folder: Path) -> list[str]:
         ):
             jobs = [executor.submit(job) for _ in range(count)]
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
-        raise UserError(f"sbatch refuses the job: {_sbatch_says(error)}") from None
+        said = _sbatch_says(error)
+        if any(words in said for words in _SLURM_IS_AWAY):
+            raise SearchError(
+                f"Slurm cannot be reached ({said}); try again when it is back"
+            ) from None
+        raise UserError(f"sbatch refuses the job: {said}") from None
     return [job.job_id for job in jobs]
 
 
@@ -308,6 +314,9 @@ def requeue(number: str) -> None:
             f"job {number} was stopped and could not be requeued ({said}); submit it again "
             "unless it was cancelled"
         ) from None
+
+
+_SLURM_IS_AWAY = ("Unable to contact slurm controller", "Socket timed out", "temporarily unable")
 
 
 def _sbatch_says(error: Exception) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuneoff.search.policies.pruning import Pruning
-from tuneoff.search.spec.sections import ArmSpec
+from tuneoff.search.spec.arm_section import ArmSpec
 from tuneoff.search.spec.space import SearchSpace
 
 Params = Mapping[str, Any]
@@ -22,6 +22,7 @@ class Arm:
         space: what is searched.
         seed: entropy of the repeat; the arms of one repeat share it, so that they start alike.
         pruning: the arm's pruner.
+        budget: epochs for all runs of the search; 0 where it is given in seconds.
         start: the configurations of the arm that ``settings.start_from`` names, without notes.
         prior: those of the arm that ``settings.prior_from`` names.
     """
@@ -30,5 +31,6 @@ class Arm:
     space: SearchSpace
     seed: tuple[int, ...]
     pruning: Pruning
+    budget: int
     start: tuple[Params, ...] = ()
     prior: tuple[Params, ...] = ()

@@ -22,7 +22,10 @@ class History:
             epoch (1-based).
         paused: numbers of RUNNING trials that no worker owns and that may be resumed.
         horizon: epochs of a full run.
-        remaining: epochs of the budget that are neither spent nor reserved for running trials.
+        remaining: epochs of the budget that are neither spent nor reserved for running trials. Of a
+            budget in seconds: about as many as the time left is enough for, but at least a full
+            run while there is any, and 0 afterwards.
+        trained: epochs of all attempts that have ended.
     """
 
     study: optuna.Study
@@ -30,6 +33,7 @@ class History:
     paused: frozenset[int]
     horizon: int
     remaining: int
+    trained: int = 0
 
 
 @dataclass(frozen=True)

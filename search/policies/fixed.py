@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from tuneoff.search.policies.base import Decision, History, NewTrial
 from tuneoff.search.policies.pruning import Pruning
-from tuneoff.search.spec.sections import CONFIG_NOTE, without_note
+from tuneoff.search.spec.arm_section import CONFIG_NOTE, without_note
 from tuneoff.search.store.attributes import FIXED_INDEX, NOTE
 
 

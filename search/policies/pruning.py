@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from optuna.pruners import (
     BasePruner,
@@ -13,9 +15,12 @@ from optuna.pruners import (
 )
 from optuna.trial import FrozenTrial
 
+from tuneoff.references import is_reference
+from tuneoff.search.errors import SpecError
 from tuneoff.search.policies.base import Decision, History
+from tuneoff.search.policies.made import make, reason
+from tuneoff.search.spec.arm_section import ArmSpec
 from tuneoff.search.spec.registry import NO_PRUNER, PRUNERS
-from tuneoff.search.spec.sections import ArmSpec
 
 STARTUP = 5  # full runs before "median" stops any, where the study file does not say
 
@@ -25,11 +30,12 @@ class Pruning:
     """A pruner by name.
 
     Attributes:
-        name: from ``tuneoff.search.spec.registry.PRUNERS``.
+        name: from ``tuneoff.search.spec.registry.PRUNERS``, or a reference.
         min_epochs: epochs before a run may be stopped.
         reduction: one run in so many passes each rung.
         startup: median: full runs before it stops any.
         horizon: epochs of a full run.
+        options: of a reference: keyword arguments of its class, as the study file has them.
     """
 
     name: str
@@ -37,6 +43,7 @@ class Pruning:
     reduction: int
     startup: int
     horizon: int
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: ArmSpec, horizon: int) -> Pruning:
@@ -47,6 +54,7 @@ class Pruning:
             settings.reduction,
             settings.startup or STARTUP,
             horizon,
+            settings.options_of_pruner,
         )
 
     @classmethod
@@ -70,8 +78,18 @@ class Pruning:
         Optuna marks a rung in the study with its first answer. Asked twice about one epoch, as
         when a worker died before it could act on the answer, successive halving answers CONTINUE
         and judges the run again at its next rung.
+
+        Raises:
+            SpecError: a pruner that the study file refers to cannot be made, or raises.
         """
-        return Decision.PRUNE if self.build().prune(history.study, trial) else Decision.CONTINUE
+        pruner = self.build()
+        try:
+            prune = pruner.prune(history.study, trial)
+        except Exception as error:
+            if not is_reference(self.name):
+                raise
+            raise SpecError(f'pruner = "{self.name}": {reason(error)}') from error
+        return Decision.PRUNE if prune else Decision.CONTINUE
 
 
 def none(pruning: Pruning) -> BasePruner:
@@ -98,3 +116,13 @@ def successive_halving(pruning: Pruning) -> BasePruner:
     return SuccessiveHalvingPruner(
         min_resource=pruning.min_epochs, reduction_factor=pruning.reduction
     )
+
+
+def by_reference(pruning: Pruning) -> BasePruner:
+    """A pruner that the study file refers to. It remembers nothing but what the study holds.
+
+    Raises:
+        SpecError: there is no such class, or it does not take the options.
+    """
+    pruner: BasePruner = make("pruner", pruning.name, pruning.options, BasePruner)
+    return pruner

@@ -4,124 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
+from tuneoff.metric import Metric, capitalised
 from tuneoff.search.report.wording import (
-    NONE,
-    duration,
-    interval,
     mean_and_range,
     mean_and_sd,
     parameters,
-    percent,
-    points,
+)
+from tuneoff.search.results.numbers import (
+    NONE,
+    counted,
 )
 from tuneoff.search.results.predictions.records import ArmPredictions
-from tuneoff.search.results.records import (
-    ArmSummary,
-    Comparison,
-    Confirmed,
-    Ensemble,
-    PairwiseComparison,
-    StudyResults,
-)
-from tuneoff.search.results.verdict import p_value
+from tuneoff.search.results.records import Confirmed, Ensemble, StudyResults, runs_of
+from tuneoff.search.results.statistics.selection import expected_validation
+
+_TRIALS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of text cells; ``text_columns`` hold running text instead of numbers."""
+    """A table of text cells.
+
+    Attributes:
+        text_columns: hold running text instead of numbers.
+        kind: "browse" is for many rows: the page shows a hundred at a time, and filters them.
+        filters: columns of such a table whose values can be chosen from a list.
+    """
 
     heading: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     text_columns: tuple[int, ...] = ()
-
-
-def verdict_tables(comparison: Comparison) -> list[Table]:
-    """The tables that carry the verdict; empty ones are left out."""
-    return [table for table in (arms_table(comparison), _pairs_table(comparison)) if table.rows]
+    kind: Literal["plain", "browse"] = "plain"
+    filters: tuple[int, ...] = ()
 
 
 def finding_tables(results: StudyResults) -> list[Table]:
     """The tables of what was found; empty ones are left out."""
-    tables = [_recommendations_table(results), _confirmed_table(results.confirmed)]
+    tables = [
+        _recommendations_table(results),
+        expected_table(results),
+        _confirmed_table(results.confirmed, results.metric),
+    ]
     if results.ensemble:
-        tables.append(_ensemble_table(results.ensemble))
+        tables.append(_ensemble_table(results.ensemble, results.confirmed, results.metric))
     return [table for table in tables if table.rows]
 
 
-def arms_table(comparison: Comparison) -> Table:
-    """What each arm spent and came to."""
-
-    def row(arm: ArmSummary) -> tuple[str, ...]:
-        states = ", ".join(f"{count:,} {state}" for state, count in arm.states.items() if count)
-        return (
-            arm.arm,
-            str(arm.repeats),
-            states or NONE,
-            f"{arm.spent:,} / {arm.budget:,}" if arm.budget else f"{arm.spent:,}",
-            duration(arm.seconds),
-            percent(arm.best_validation),
-            mean_and_sd(arm.mean_validation, arm.sd_validation),
-            mean_and_sd(arm.mean_test, arm.sd_test),
-        )
-
+def expected_table(results: StudyResults) -> Table:
+    """Expected lowest validation error of so many independent trials."""
+    rows = []
+    for arm in results.arms:
+        facts = results.facts.get(arm)
+        errors = [s.error for r in runs_of(results, arm) for s in r.steps if s.full or s.diverged]
+        if facts is None or not facts.independent or not errors:
+            continue
+        found = expected_validation(errors)
+        cells = [
+            mean_and_sd(*found[k - 1], results.metric) if k <= len(found) else NONE for k in _TRIALS
+        ]
+        rows.append((arm, str(len(errors)), *cells))
     return Table(
-        heading="Arms",
-        header=(
-            "Arm",
-            "Repeats",
-            "Trials",
-            "Epochs spent / budget",
-            "Device time",
-            "Best validation error, %",
-            "Recommendations' validation error, % (mean ± sd)",
-            "Recommendations' test error, % (mean ± sd)",
+        heading=results.metric.in_words(
+            "Lowest validation error to be expected of independent trials, % (mean ± sd)"
         ),
-        rows=tuple(map(row, comparison.arms)),
-        text_columns=(2,),
-    )
-
-
-def _pairs_table(comparison: Comparison) -> Table:
-    def row(pair: PairwiseComparison) -> tuple[str, ...]:
-        speed = pair.speed
-        return (
-            pair.baseline,
-            pair.measure,
-            str(len(pair.repeats)),
-            points(pair.mean),
-            interval(pair),
-            p_value(pair.p),
-            p_value(pair.p_holm),
-            f"{pair.wins} / {pair.ties} / {pair.losses}",
-            f"{speed.baseline_epochs:,}" if speed else NONE,
-            f"{speed.reference_epochs:,}" if speed and speed.reference_epochs else "never",
-            f"{speed.ratio:.2f}×" if speed and speed.ratio else NONE,
-        )
-
-    reference = comparison.reference
-    return Table(
-        heading=f"Against {reference}",
-        header=(
-            "Baseline",
-            "Measured on",
-            "Repeats",
-            f"Error minus {reference}'s, points",
-            "95% interval",
-            "p",
-            "p (Holm)",
-            f"{reference} won / tied / lost",
-            "Epochs to the baseline's final error",
-            f"Epochs of {reference} to the same error",
-            "Speed-up",
-        ),
-        rows=tuple(map(row, comparison.pairs)),
-        text_columns=(1,),
+        header=("Arm", "Trials known", *(counted(k, "trial") for k in _TRIALS)),
+        rows=tuple(rows),
     )
 
 
 def _recommendations_table(results: StudyResults) -> Table:
+    metric = results.metric
     order = {arm: index for index, arm in enumerate(results.arms)}
     runs = sorted(results.runs, key=lambda run: (order.get(run.arm, len(order)), run.repeat))
     return Table(
@@ -131,9 +86,10 @@ def _recommendations_table(results: StudyResults) -> Table:
             "Repeat",
             "Trial",
             "Hyperparameters",
-            "Validation error after the search run, %",
-            "Validation error after full training, %",
-            "Test error after full training, %",
+            f"{capitalised(metric.on('validation'))} after the search run{metric.in_unit}",
+            "Full trainings",
+            f"Their {metric.on('validation')}{metric.in_unit}",
+            f"Their {metric.on('test')}{metric.in_unit}",
         ),
         rows=tuple(
             (
@@ -141,9 +97,10 @@ def _recommendations_table(results: StudyResults) -> Table:
                 str(run.repeat),
                 str(found.trial),
                 parameters(found.params),
-                percent(found.validation_error),
-                percent(found.full_validation_error),
-                percent(found.test_error),
+                metric.cell(found.validation_error),
+                str(len(found.full_validation_errors)),
+                mean_and_range(found.full_validation_errors, metric),
+                mean_and_range(found.test_errors, metric),
             )
             for run in runs
             if (found := run.recommendation)
@@ -152,33 +109,58 @@ def _recommendations_table(results: StudyResults) -> Table:
     )
 
 
-def _confirmed_table(confirmed: Sequence[Confirmed]) -> Table:
+def _confirmed_table(confirmed: Sequence[Confirmed], metric: Metric) -> Table:
+    def row(one: Confirmed) -> tuple[str, ...]:
+        return (
+            one.source,
+            parameters(one.params),
+            _runs(len(one.search_errors), one.search_diverged),
+            mean_and_range(one.search_errors, metric),
+            metric.cell(one.search_expected_error),
+            _runs(len(one.validation_errors) - one.diverged, one.diverged),
+            mean_and_range(one.validation_errors, metric),
+            metric.cell(one.expected_error),
+            mean_and_range(one.test_errors, metric),
+        )
+
     return Table(
-        heading="Confirmed configurations",
-        header=("Found by", "Hyperparameters", "Seeds", "Validation error, %", "Test error, %"),
-        rows=tuple(
-            (
-                one.source,
-                parameters(one.params),
-                str(len(one.validation_errors)),
-                mean_and_range(one.validation_errors),
-                mean_and_range(one.test_errors),
-            )
-            for one in confirmed
+        heading="Configurations trained in full, best first",
+        header=(
+            "Found by",
+            "Hyperparameters",
+            "Search runs",
+            f"Their {metric.bare}{metric.in_unit}",
+            f"Expected{metric.in_unit}",
+            "Full trainings",
+            f"Their {metric.bare}{metric.in_unit}",
+            f"Expected{metric.in_unit}",
+            f"{capitalised(metric.on('test'))}{metric.in_unit}",
         ),
+        rows=tuple(map(row, confirmed)),
         text_columns=(1,),
     )
 
 
-def _ensemble_table(ensemble: Ensemble) -> Table:
+def _runs(finished: int, diverged: int) -> str:
+    return f"{finished + diverged} ({diverged} diverged)" if diverged else str(finished)
+
+
+def _ensemble_table(ensemble: Ensemble, confirmed: Sequence[Confirmed], metric: Metric) -> Table:
     members = tuple(
-        (m.model, f"{m.weight:.3f}", percent(m.validation_error), percent(m.test_error))
+        (m.model, f"{m.weight:.3f}", metric.cell(m.validation_error), metric.cell(m.test_error))
         for m in ensemble.members
     )
-    combined = (f"combined ({ensemble.how})", "", "", percent(ensemble.test_error))
+    combined = (f"combined ({ensemble.how})", "", "", metric.cell(ensemble.test_error))
+    splits = ("validation", "test")
+    errors = [f"{capitalised(metric.on(split))}{metric.in_unit}" for split in splits]
+    heading = "Ensemble"
+    if ensemble.params is not None:
+        heading += f", trained with {parameters(ensemble.params)}"
+        if confirmed and dict(confirmed[0].params) != dict(ensemble.params):
+            heading += ", which is no longer the best configuration"
     return Table(
-        heading="Ensemble",
-        header=("Model", "Weight", "Validation error, %", "Test error, %"),
+        heading=heading,
+        header=("Model", "Weight", *errors),
         rows=(*members, combined),
     )
 
@@ -186,8 +168,8 @@ def _ensemble_table(ensemble: Ensemble) -> Table:
 def coverage_table(prediction: ArmPredictions) -> Table | None:
     """How often one arm's prediction intervals held; None if none can be judged yet."""
 
-    def share(held: int, runs: int) -> str:
-        return f"{held} of {runs} ({100 * held / runs:.0f}%)"
+    def part(held: int, runs: int) -> str:
+        return f"{held} of {runs} ({held / runs:.0%})"
 
     if not prediction.coverage:
         return None
@@ -198,8 +180,8 @@ def coverage_table(prediction: ArmPredictions) -> Table | None:
             (
                 f"epoch {rung.epoch}",
                 str(rung.runs),
-                share(rung.of(0.5), rung.runs),
-                share(rung.of(0.9), rung.runs),
+                part(rung.of(0.5), rung.runs),
+                part(rung.of(0.9), rung.runs),
             )
             for rung in prediction.coverage
         ),

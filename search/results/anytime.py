@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from tuneoff.search.results.records import ArmRun, Speed, StudyResults, runs_of
-from tuneoff.search.results.statistics import interval_of_means
+from tuneoff.search.results.comparison import Cost
+from tuneoff.search.results.records import ArmRun, Step, StudyResults, runs_of
+from tuneoff.search.results.statistics.curves import budget_share
+from tuneoff.search.results.statistics.intervals import interval_of_means
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +46,28 @@ def incumbent(run: ArmRun) -> tuple[tuple[int, float], ...]:
     are never compared: the curve may rise when a deeper epoch is reached, or when the incumbent
     diverges, but from the first full run on it only falls.
     """
-    curve: list[tuple[int, float]] = []
+    return tuple((step.spent, error) for step, error, _ in _incumbents(run))
+
+
+def incumbent_trials(run: ArmRun) -> tuple[int, ...]:
+    """The trials that ``incumbent`` recommends, one after the other; one may come back."""
+    trials = [trial for _, _, trial in _incumbents(run)]
+    return tuple(trial for i, trial in enumerate(trials) if i == 0 or trials[i - 1] != trial)
+
+
+def _incumbents(run: ArmRun) -> Iterator[tuple[Step, float, int]]:
     ranks: dict[int, tuple[int, int, float]] = {}
-    best = (3, 0, 1.0)  # worse than any rank
+    best, trial = (3, 0, 1.0), -1  # worse than any rank
     for step in run.steps:
         if step.diverged:
             ranks[step.trial] = (2, 0, step.error)
-            best = min(ranks.values())
+            best, trial = min((rank, number) for number, rank in ranks.items())
         else:
             rank = (0, 0, step.error) if step.full else (1, -step.epoch, step.error)
             ranks[step.trial] = min(rank, ranks.get(step.trial, rank))
-            best = min(rank, best)
-        curve.append((step.spent, best[2]))
-    return tuple(curve)
+            if rank < best:
+                best, trial = rank, step.trial
+        yield step, best[2], trial
 
 
 def spending_grid(results: StudyResults, points: int = 200) -> tuple[int, ...]:
@@ -68,7 +79,9 @@ def spending_grid(results: StudyResults, points: int = 200) -> tuple[int, ...]:
     return tuple(every[i] for i in kept)
 
 
-def anytime(results: StudyResults, arm: str, grid: Sequence[int]) -> AnytimeCurve:
+def anytime(
+    results: StudyResults, arm: str, grid: Sequence[int], intervals: bool = True
+) -> AnytimeCurve:
     """Mean over repeats of the incumbent's error at each of ``grid``'s epochs.
 
     A repeat's last recommendation stands after its last step. Points before some repeat's first
@@ -79,6 +92,7 @@ def anytime(results: StudyResults, arm: str, grid: Sequence[int]) -> AnytimeCurv
         results: the study.
         arm: the arm's name.
         grid: epochs spent, increasing.
+        intervals: False leaves ``low`` and ``high`` empty, which take far longer than the mean.
     """
     curves = [incumbent(run) for run in runs_of(results, arm) if run.steps]
     if not curves:
@@ -87,7 +101,7 @@ def anytime(results: StudyResults, arm: str, grid: Sequence[int]) -> AnytimeCurv
     last = max(curve[-1][0] for curve in curves)
     spent = tuple(point for point in grid if first <= point <= last)
     table = np.array([_at(curve, spent) for curve in curves])  # (repeats, points)
-    low, high = interval_of_means(table)
+    low, high = interval_of_means(table) if intervals else ((), ())
     mean = tuple(table.mean(axis=0).tolist())
     return AnytimeCurve(arm, len(curves), spent, mean, low, high)
 
@@ -98,10 +112,10 @@ def _at(curve: Sequence[tuple[int, float]], grid: Sequence[int]) -> list[float]:
     return [curve[i - 1][1] for i in np.searchsorted(spent, grid, side="right")]
 
 
-def speed_of(
+def cost_of(
     results: StudyResults, reference: str, baseline: str, repeats: Sequence[int]
-) -> Speed | None:
-    """When the mean curves of two arms first reach the baseline's final error.
+) -> Cost | None:
+    """What share of the baseline's budget the reference needs to be as good as all of it.
 
     Args:
         results: the study.
@@ -109,23 +123,41 @@ def speed_of(
         repeats: those that the two arms share; only they are in the means.
 
     Returns:
-        None if an arm has no curve yet.
+        None if a repeat of either arm has no curve, or the baseline spent nothing.
     """
-    shared = replace(results, runs=tuple(r for r in results.runs if r.repeat in set(repeats)))
-    grid = spending_grid(shared, points=sys.maxsize)
-    ours, theirs = anytime(shared, reference, grid), anytime(shared, baseline, grid)
-    if not ours.spent or not theirs.spent:
+    ours, theirs = (
+        [run for run in runs_of(results, arm) if run.repeat in set(repeats)]
+        for arm in (reference, baseline)
+    )
+    timed = results.budget_seconds is not None
+    curves, goals = [_paid(run, timed) for run in ours], [incumbent(run) for run in theirs]
+    epochs = float(np.mean([run.spent for run in theirs])) if theirs else 0.0
+    budgets = np.array([run.seconds if timed else run.spent for run in theirs], dtype=float)
+    if not all([*curves, *goals, budgets.sum()]) or not curves:
         return None
-    target = theirs.mean[-1]
-    baseline_epochs = _first(theirs, target)
-    reference_epochs = _first(ours, target)
-    assert baseline_epochs is not None  # the last point of its own curve reaches it
-    ratio = baseline_epochs / reference_epochs if reference_epochs else None
-    return Speed(target, baseline_epochs, reference_epochs, ratio)
+    grid = sorted({spent for curve in curves for spent, _ in curve})
+    table = np.array([_with_unknown(curve, grid) for curve in curves])
+    final = np.array([curve[-1][1] for curve in goals])
+    found = budget_share(table, final, np.array(grid, dtype=float), budgets)
+    return Cost(
+        share=found.share,
+        low=found.low,
+        high=found.high,
+        epochs=found.share * epochs,
+        baseline_epochs=epochs,
+        target=float(final.mean()),
+        baseline_seconds=float(budgets.mean()) if timed else None,
+    )
 
 
-def _first(curve: AnytimeCurve, target: float) -> int | None:
-    """The first epoch at which the curve is at or below ``target``."""
-    pairs = zip(curve.spent, curve.mean, strict=True)
-    # The tolerance is for means of equal numbers that were summed in another order.
-    return next((spent for spent, mean in pairs if mean <= target + 1e-12), None)
+def _paid(run: ArmRun, timed: bool) -> tuple[tuple[float, float], ...]:
+    """As ``incumbent``, after so many seconds of training instead of epochs if it is timed."""
+    steps = _incumbents(run)
+    return tuple((step.seconds if timed else step.spent, error) for step, error, _ in steps)
+
+
+def _with_unknown(curve: Sequence[tuple[float, float]], grid: Sequence[float]) -> list[float]:
+    """As ``_at``, and NaN before the first step."""
+    spent = [point for point, _ in curve]
+    values = [math.nan, *(error for _, error in curve)]
+    return [values[i] for i in np.searchsorted(spent, grid, side="right")]

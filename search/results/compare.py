@@ -1,30 +1,55 @@
-"""Every arm against a reference, repeat by repeat: summaries, paired tests, verdict."""
+"""Every arm against a reference, repeat by repeat: summaries, decisions, answers."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+import numpy as np
 
 from tuneoff.search.errors import StudyError
-from tuneoff.search.results.anytime import speed_of
-from tuneoff.search.results.records import (
-    TEST,
-    VALIDATION,
+from tuneoff.search.results.anytime import cost_of
+from tuneoff.search.results.arm_names import ArmName, arm_names
+from tuneoff.search.results.comparison import (
     ArmSummary,
+    Checks,
     Comparison,
-    PairedErrors,
-    PairedTest,
+    MarginFrom,
+    Pairing,
     PairwiseComparison,
+)
+from tuneoff.search.results.decision.look import Look, PairLook, look
+from tuneoff.search.results.decision.pairs import PairEvidence, evidence_of
+from tuneoff.search.results.decision.rule import Rule
+from tuneoff.search.results.nothing import diverged_arms, has_diverged, nothing_to_compare
+from tuneoff.search.results.records import (
+    VALIDATION,
+    ArmRun,
     Recommendation,
     StudyResults,
     runs_of,
 )
-from tuneoff.search.results.statistics import bootstrap_interval, holm, mean_sd, wilcoxon_p
-from tuneoff.search.results.verdict import judged, nothing_to_compare
-
-REFERENCE: Final = "bayes"  # the arm that the others are compared with, if there is such an arm
-HAND: Final = "hand"  # the baseline that the verdict is about, if there is such an arm
+from tuneoff.search.results.remarks import remarks
+from tuneoff.search.results.sentences import advice, answer, key
+from tuneoff.search.results.statistics.curves import interquartile_mean
+from tuneoff.search.results.statistics.forecast import Shared
+from tuneoff.search.results.statistics.improvement import probability_of_improvement
+from tuneoff.search.results.statistics.intervals import bootstrap_interval, mean_sd
+from tuneoff.search.results.statistics.paired import PairedEstimate
+from tuneoff.search.results.statistics.power import repeats_to_decide
+from tuneoff.search.results.statistics.selection import (
+    SelectionGap,
+    overtuning,
+    selection_gap,
+)
+from tuneoff.search.results.statistics.significance import (
+    holm,
+    sign_flip_p,
+    wilcoxon_p,
+)
+from tuneoff.search.study.judging import reference_of
 
 
 def compare(results: StudyResults, reference: str | None = None) -> Comparison:
@@ -32,7 +57,7 @@ def compare(results: StudyResults, reference: str | None = None) -> Comparison:
 
     Args:
         results: the study as far as it has come.
-        reference: an arm's name; by default ``REFERENCE`` if there is such an arm, else the first.
+        reference: an arm's name; by default that of ``judging.reference_of``.
 
     Raises:
         StudyError: there is no arm of that name.
@@ -43,12 +68,23 @@ def compare(results: StudyResults, reference: str | None = None) -> Comparison:
         )
     arms = tuple(_summary(results, arm) for arm in results.arms)
     if not results.arms:
-        return Comparison(results.name, None, (), (), "The study has no arms.", True)
-    chosen = reference or (REFERENCE if REFERENCE in results.arms else results.arms[0])
-    pairs = _compare_all(results, chosen)
+        return Comparison(
+            results.name, None, (), (), "The study has no arms.", False, results.metric
+        )
+    chosen = reference or reference_of(results.arms)
+    pairs = () if all(map(has_diverged, arms)) else _compare_all(results, chosen)
     if pairs:
-        return Comparison(results.name, chosen, arms, pairs, pairs[0].sentence, pairs[0].thin)
-    return Comparison(results.name, chosen, arms, (), nothing_to_compare(arms, chosen), True)
+        verdict = pairs[0].sentence + diverged_arms(arms)
+        return Comparison(
+            results.name, chosen, arms, pairs, verdict, pairs[0].decided, results.metric
+        )
+    why = nothing_to_compare(results, arms, chosen)
+    return Comparison(results.name, chosen, arms, (), why, False, results.metric)
+
+
+def names_of(results: StudyResults) -> dict[str, ArmName]:
+    """What each arm is called in a sentence."""
+    return arm_names(results.arms, {arm: facts.description for arm, facts in results.facts.items()})
 
 
 def _summary(results: StudyResults, arm: str) -> ArmSummary:
@@ -74,7 +110,33 @@ def _summary(results: StudyResults, arm: str) -> ArmSummary:
         test_errors=tuple(test.get(r) for r in range(results.repeats)),
         mean_test=mean_test,
         sd_test=sd_test,
+        middle_validation=_middle(list(validation.values())),
+        middle_test=_middle(list(test.values())),
+        gap=_gap(results, found),
+        overtuning=_overtuning(runs),
+        budget_seconds=results.budget_seconds and results.budget_seconds * len(runs),
     )
+
+
+def _gap(results: StudyResults, found: Mapping[int, Recommendation]) -> SelectionGap | None:
+    if results.full_epochs != results.trial_epochs:
+        return None
+    pairs = [
+        (one.validation_error, one.full_validation_error)
+        for one in found.values()
+        if one.full_validation_error is not None
+    ]
+    return selection_gap([selected for selected, _ in pairs], [anew for _, anew in pairs])
+
+
+def _overtuning(runs: Sequence[ArmRun]) -> float | None:
+    known = [run.incumbent_tests for run in runs if len(run.incumbent_tests) > 1]
+    lost = [found.absolute for tests in known if (found := overtuning(tests)) is not None]
+    return math.fsum(lost) / len(lost) if lost else None
+
+
+def _middle(values: Sequence[float]) -> float | None:
+    return float(interquartile_mean(np.asarray(values))) if values else None
 
 
 def _recommendations(results: StudyResults, arm: str) -> dict[int, Recommendation]:
@@ -84,62 +146,108 @@ def _recommendations(results: StudyResults, arm: str) -> dict[int, Recommendatio
 
 
 def _compare_all(results: StudyResults, reference: str) -> tuple[PairwiseComparison, ...]:
-    """The reference against each baseline that shares a repeat with it, ``HAND`` first."""
-    baselines = [arm for arm in results.arms if arm != reference]
-    baselines.sort(key=lambda arm: arm != HAND)  # stable: the others stay in the study's order
-    every = [errors for arm in baselines if (errors := _paired_errors(results, reference, arm))]
-    p_values = [wilcoxon_p(errors.differences) for errors in every]
-    tests = [
-        _test(results, reference, errors, p, p_holm)
-        for errors, p, p_holm in zip(every, p_values, holm(p_values), strict=True)
+    """The reference against each baseline that shares a repeat with it, ``judging.HAND`` first."""
+    repeats = max(2, results.repeats)
+    rule = results.rule or Rule(repeats, repeats, None)
+    evidence = evidence_of(results, reference)
+    seen = look(evidence, rule)
+    differences = [pair.estimate.differences for pair in seen.pairs]
+    flips, ranks = [sign_flip_p(d) for d in differences], [wilcoxon_p(d) for d in differences]
+    p_values = zip(flips, holm(flips), ranks, holm(ranks), strict=True)
+    names = names_of(results)
+    pairings = [
+        _pairing(results, seen, pair, rule, p) for pair, p in zip(seen.pairs, p_values, strict=True)
     ]
-    return tuple(
-        judged(results, errors, test, len(every)) for errors, test in zip(every, tests, strict=True)
+    return tuple(_in_words(results, pairing, names) for pairing in pairings)
+
+
+def _pairing(
+    results: StudyResults,
+    seen: Look,
+    pair: PairLook,
+    rule: Rule,
+    p_values: tuple[float, float, float, float],
+) -> Pairing:
+    evidence, estimate = pair.evidence, pair.estimate
+    low, high = (
+        (None, None) if pair.interval is None else map(results.metric.possible, pair.interval)
     )
-
-
-def _paired_errors(results: StudyResults, reference: str, baseline: str) -> PairedErrors | None:
-    """The errors of both arms in the repeats that they share; None if they share none.
-
-    Test errors if every recommendation has one, else validation errors for all.
-    """
-    ours, theirs = _recommendations(results, reference), _recommendations(results, baseline)
-    repeats = tuple(sorted(ours.keys() & theirs.keys()))
-    if not repeats:
-        return None
-    our_tests = tuple(e for r in repeats if (e := ours[r].test_error) is not None)
-    their_tests = tuple(e for r in repeats if (e := theirs[r].test_error) is not None)
-    if len(our_tests) == len(their_tests) == len(repeats):
-        return PairedErrors(baseline, TEST, repeats, our_tests, their_tests)
-    return PairedErrors(
-        baseline,
-        VALIDATION,
-        repeats,
-        tuple(ours[r].validation_error for r in repeats),
-        tuple(theirs[r].validation_error for r in repeats),
-    )
-
-
-def _test(
-    results: StudyResults, reference: str, errors: PairedErrors, p: float, p_holm: float
-) -> PairedTest:
-    differences = errors.differences
-    mean, _ = mean_sd(differences)
-    assert mean is not None  # there is one difference at least
-    low, high = bootstrap_interval(differences) or (None, None)
-    return PairedTest(
-        reference=reference,
-        baseline=errors.baseline,
-        measure=errors.measure,
-        repeats=errors.repeats,
+    differences = estimate.differences
+    return Pairing(
+        reference=evidence.reference,
+        baseline=evidence.baseline,
+        measure=evidence.measure,
+        repeats=evidence.repeats,
+        unfinished=evidence.unfinished,
+        planned=results.repeats,
+        trainings=_trainings(evidence),
         differences=differences,
-        mean=mean,
+        mean=estimate.mean,
         low=low,
         high=high,
-        p=p,
-        p_holm=p_holm,
+        confidence=1 - pair.plan.alpha,
+        level=pair.level,
+        looks=len(pair.plan.repeats),
+        last=pair.plan.repeats[-1],
+        limit=rule.limit,
+        quality=pair.outcome,
+        margin=seen.margin,
+        margin_from=_margin_from(seen, rule),
+        standard_error=estimate.standard_error,
+        degrees=estimate.degrees,
+        repeats_sd=estimate.repeats_sd,
+        seeds_sd=estimate.seeds.sd,
+        same=sum(ours == theirs for ours, theirs in evidence.picks),
         wins=sum(d > 0 for d in differences),
         ties=sum(d == 0 for d in differences),
         losses=sum(d < 0 for d in differences),
-        speed=speed_of(results, reference, errors.baseline, errors.repeats),
+        improvement=probability_of_improvement(differences),
+        checks=Checks(
+            *p_values,
+            _equivalence(estimate, seen.margin),
+            bootstrap_interval(differences, 1 - pair.plan.alpha),
+        ),
+        cost=cost_of(results, evidence.reference, evidence.baseline, evidence.repeats),
+        more_repeats=_more_repeats(pair, seen.margin),
+    )
+
+
+def _margin_from(seen: Look, rule: Rule) -> MarginFrom:
+    if rule.margin is not None:
+        return "declared"
+    return "none" if seen.margin is None else "noise between seeds"
+
+
+def _trainings(evidence: PairEvidence) -> tuple[int, int]:
+    if evidence.measure == VALIDATION:
+        return 0, 0
+    counts = [len(evidence.errors[key]) for pick in evidence.picks for key in pick]
+    return min(counts), max(counts)
+
+
+def _equivalence(estimate: PairedEstimate, margin: float | None) -> float | None:
+    return None if margin is None else estimate.equivalence_p(margin)
+
+
+def _more_repeats(pair: PairLook, margin: float | None) -> int | None:
+    """How many more would decide with a power of 80%, if the true difference is the mean."""
+    estimate = pair.estimate
+    if pair.outcome != "undecided" or not estimate.spread or pair.interval is None:
+        return None
+    shared = None
+    if estimate.shared_error:
+        shared = Shared(estimate.shared_error, max(1, estimate.seeds.degrees))
+    needed = repeats_to_decide(estimate.mean, estimate.spread, margin, pair.plan.alpha, shared)
+    return None if needed is None else max(1, needed - estimate.repeats)
+
+
+def _in_words(
+    results: StudyResults, pairing: Pairing, names: Mapping[str, ArmName]
+) -> PairwiseComparison:
+    return PairwiseComparison(
+        **{field.name: getattr(pairing, field.name) for field in fields(pairing)},
+        sentence=answer(pairing, names, results.metric),
+        key=key(pairing, names, results.metric),
+        advice=advice(pairing),
+        notes=remarks(results, pairing, names),
     )

@@ -1,183 +1,143 @@
-"""Best configurations out of a study, as TOML, JSON or YAML, and back in."""
+"""The best configurations of a study, with what is known of each: what `tuneoff export` writes."""
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
-import tomli_w
-import yaml
-from optuna.trial import FrozenTrial
-
-from tuneoff.messages import first_line
 from tuneoff.search.errors import UserError
-from tuneoff.search.store.attributes import ENVIRONMENT, RECIPE, TEST_ERROR
-from tuneoff.search.study.selection import confirmed_runs, key_of, mean_error, ranking
+from tuneoff.search.results.absence import no_configuration
+from tuneoff.search.results.export_file import Exported
+from tuneoff.search.results.numbers import all_of
+from tuneoff.search.store.attributes import DIVERGED, ENVIRONMENT, RECIPE, TEST_ERROR
+from tuneoff.search.study.evidence import SEARCH_RUNS, Configuration, known_configurations
 from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.study import FULL_RUN, Study
 from tuneoff.search.study.trial_ref import TrialRef
-from tuneoff.trainer.contract import RunSeed
-from tuneoff.trainer.recipe import HyperParams, Recipe
-
-FORMATS = ("toml", "json", "yaml")
-VERSION = 1
-"""Of what an export file holds. It rises whenever earlier versions could not read it any more."""
+from tuneoff.trainer.contract import RunSeed, recipe_from_dict
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A configuration and all that is needed to train it again.
+class Best:
+    """The best configurations, and what must be known of how they were chosen.
 
     Attributes:
-        rank: 1 is the best.
-        source: where it was found, "ARM/REPEAT#TRIAL".
-        expected: what training came to: "validation_error" and "test_error", 0 to 1, and over
-            how many seeds "mean_validation_error" was taken; empty if it was not trained in full.
-        environment: device, threads and versions of that training.
+        notes: each a sentence.
     """
 
-    rank: int
-    source: str
-    params: Mapping[str, Any]
-    hyperparams: HyperParams
-    recipe: Recipe
-    seed: RunSeed
-    expected: Mapping[str, float]
-    environment: Mapping[str, str]
+    configurations: list[Exported]
+    notes: list[str]
 
 
-def best(study: Study, top: int) -> list[Exported]:
-    """The study's best configurations: those confirmed by full training, else by the search.
+def best(study: Study, top: int, diverged: bool = False) -> Best:
+    """As ``best_of``, of the study as it stands."""
+    return best_of(Snapshot.of(study), top, diverged)
+
+
+def best_of(now: Snapshot, top: int, diverged: bool = False) -> Best:
+    """The study's best configurations by the best evidence there is, see ``known_configurations``.
+
+    Args:
+        now: the study at one moment.
+        top: how many.
+        diverged: also those of which every run diverged.
 
     Raises:
-        UserError: no trial has finished yet.
+        UserError: no trial has finished yet, or all diverged.
     """
-    now = Snapshot.of(study)
-    rows = confirmed_runs(now)
-    known = [key_of(found.params) for found, _ in rows]
-    rows += [(found, []) for found in ranking(now) if key_of(found.params) not in known]
-    if not rows:
-        raise UserError(f"study {study.name} has no finished trial yet; run it first")
-    return [
-        _exported(study, rank, found.source, found.params, done)
-        for rank, (found, done) in enumerate(rows[:top], start=1)
-    ]
-
-
-def dump(study_name: str, configurations: list[Exported], form: str) -> str:
-    """The text of an export file."""
-    content = {
-        "tuneoff": {"study": study_name, "format": VERSION},
-        "configurations": [_without_none(asdict(c)) for c in configurations],
-    }
-    if form == "json":
-        return json.dumps(content, indent=2) + "\n"
-    if form == "yaml":
-        return yaml.safe_dump(content, sort_keys=False)
-    return tomli_w.dumps(content)
-
-
-def load(path: Path) -> list[Exported]:
-    """Read an export file of any of the three formats, told apart by its name's ending.
-
-    Raises:
-        UserError: it is not there, not an export, or one of a newer tuneoff.
-    """
-    readers: dict[str, Callable[[str], Any]] = {
-        ".toml": tomllib.loads,
-        ".json": json.loads,
-        ".yaml": _load_yaml,
-        ".yml": _load_yaml,
-    }
-    if path.suffix not in readers:
-        raise UserError(f"{path}: name it .toml, .json or .yaml, as `tuneoff export` does")
-    try:
-        content = readers[path.suffix](path.read_text(encoding="utf-8"))
-        _check_version(path, content["tuneoff"]["format"])
-        return [_restored(entry) for entry in content["configurations"]]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        detail = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
+    study, known = now.study, known_configurations(now)
+    if not known:
+        raise UserError(no_configuration(now))
+    able = [found for found in known if diverged or not found.diverged]
+    if not able:
         raise UserError(
-            f"{path}: is not an export of tuneoff ({detail}); write it with `tuneoff export`"
-        ) from None
-
-
-def _check_version(path: Path, version: Any) -> None:
-    """ValueError for what is no version; UserError for one that is too new."""
-    if type(version) is not int or version < 1:
-        raise ValueError(f"its format is {version!r}, and formats are numbered from 1")
-    if version > VERSION:
-        raise UserError(
-            f"{path}: was written by a newer tuneoff (format {version}, this one reads up to "
-            f"{VERSION}); update tuneoff, or export it again with this version"
+            f"study {study.name}: {all_of(len(known), 'configuration')} diverged, so that "
+            "none is worth training; search lower rates in [space], or add --diverged"
         )
+    rows = [_exported(study, rank, found) for rank, found in enumerate(able[:top], start=1)]
+    return Best(rows, _notes(now, known, able, top))
 
 
-def format_of(path: Path | None, wanted: str | None) -> str:
-    """The format that was asked for, or that the file's name tells; TOML otherwise."""
-    if wanted:
-        return wanted
-    ending = path.suffix.removeprefix(".").replace("yml", "yaml") if path else ""
-    return ending if ending in FORMATS else "toml"
+def best_or_none(now: Snapshot) -> Exported | None:
+    """The best configuration; None before one has finished, and if every one diverged."""
+    try:
+        return best_of(now, 1).configurations[0]
+    except UserError:
+        return None
 
 
-def _exported(
-    study: Study, rank: int, source: str, params: Mapping[str, Any], done: list[FrozenTrial]
-) -> Exported:
-    if not done:
-        recipe, hyperparams = study.space.apply(study.spec.recipe(), params)
-        if study.spec.promote:
-            recipe = recipe.override(study.spec.promote.changes())
+def _notes(
+    now: Snapshot, known: Sequence[Configuration], able: Sequence[Configuration], top: int
+) -> list[str]:
+    notes = []
+    if (left_out := len(known) - len(able)) and len(able) < top:
+        notes.append(f"{left_out} more diverged and are left out; --diverged exports them, too.")
+    trials = now.trials(now.study.full)
+    left = sum(not trial.state.is_finished() for trial in trials)
+    if left:
+        notes.append(
+            f"{left} of {len(trials)} full trainings are still to come and may change the order."
+        )
+    elif able[0].decided_by == SEARCH_RUNS and now.study.spec.promote:
+        notes.append("None was trained in full yet, so that search runs decide: `tuneoff promote`.")
+    return notes
+
+
+def evidence_of(found: Configuration) -> dict[str, float | str]:
+    """What is known of a configuration, as plain values.
+
+    "decided_by" is the kind of runs by which it has its rank, "full training" or "search runs".
+    For each kind of which there are any: their number, how many diverged, mean and standard
+    deviation of the validation errors of the others, 0 to 1, and the error that the next run is
+    expected to have (``Runs.expected``).
+    """
+    known: dict[str, float | str | None] = {"decided_by": found.decided_by}
+    for kind, runs in (("search_runs", found.search), ("full_trainings", found.full)):
+        if runs.count:
+            known |= {
+                kind: runs.count,
+                f"{kind}_diverged": runs.diverged,
+                f"{kind}_mean_error": runs.mean,
+                f"{kind}_sd": runs.sd,
+                f"{kind}_expected_error": runs.expected,
+            }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _exported(study: Study, rank: int, found: Configuration) -> Exported:
+    evidence = evidence_of(found)
+    if not found.trained:
+        recipe, hyperparams = study.space.apply(study.spec.recipe(), found.params)
+        recipe = recipe.override(study.spec.full_changes())
         seed = RunSeed(study.spec.seed, FULL_RUN, 0)
-        return Exported(rank, source, dict(params), hyperparams, recipe, seed, {}, {})
-    first = done[0]
+        params = study.space.in_effect(found.params)
+        ours = None if study.spec.is_own else hyperparams
+        return Exported(
+            rank, found.source, params, ours, recipe, seed, {}, {}, evidence, study.metric
+        )
+    # A training that diverged is not worth doing again where there is another one.
+    first = min(found.trained, key=DIVERGED.is_set)
     run = TrialRef(study, study.full, first).run
     assert first.value is not None
+    values = [trial.value for trial in found.trained if trial.value is not None]
     expected = {
         "validation_error": first.value,
-        "mean_validation_error": mean_error(done),
-        "seeds": len(done),
+        "mean_validation_error": fmean(values),
+        "seeds": len(values),
     }
     if (test_error := TEST_ERROR.get(first)) is not None:
         expected["test_error"] = test_error
     return Exported(
         rank=rank,
-        source=source,
-        params=dict(params),
-        hyperparams=run.params,
+        source=found.source,
+        params=study.space.in_effect(found.params),
+        hyperparams=None if study.spec.is_own else run.params,
         # A run that diverged was not scored, and has neither.
-        recipe=Recipe.from_dict(RECIPE.get(first) or run.recipe.to_dict()),
+        recipe=recipe_from_dict(RECIPE.get(first) or run.recipe.to_dict()),
         seed=run.seed,
         expected=expected,
         environment=ENVIRONMENT.get(first) or {},
+        evidence=evidence,
+        metric=study.metric,
     )
-
-
-def _restored(entry: Mapping[str, Any]) -> Exported:
-    return Exported(
-        rank=entry["rank"],
-        source=entry["source"],
-        params=entry["params"],
-        hyperparams=HyperParams(**entry["hyperparams"]),
-        recipe=Recipe.from_dict(entry["recipe"]),
-        seed=RunSeed(**entry["seed"]),
-        expected=entry.get("expected", {}),
-        environment=entry.get("environment", {}),
-    )
-
-
-def _load_yaml(text: str) -> Any:
-    return yaml.safe_load(text)
-
-
-def _without_none(value: Any) -> Any:
-    """TOML has no null; a field that is left out has its default, which is None."""
-    if isinstance(value, Mapping):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
-    return value

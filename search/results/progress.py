@@ -2,77 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from optuna.trial import FrozenTrial, TrialState
+import sqlalchemy as sa
 
-from tuneoff.search.store import attempts
-from tuneoff.search.store.attempts import Totals
-from tuneoff.search.study.selection import best_error
-from tuneoff.search.study.study import Search, Study
-from tuneoff.search.study.trial_ref import TrialRef
+from tuneoff.metric import ERROR, Metric
+from tuneoff.search.results.to_come import epochs_to_come
+from tuneoff.search.store.attempts import Spent
+from tuneoff.search.store.counts import Counts, count, count_epochs
+from tuneoff.search.store.moment import moment
+from tuneoff.search.study import table
+from tuneoff.search.study.study import Study
+from tuneoff.search.study.time_budget import epochs_of, seconds_of
 
 
 @dataclass(frozen=True)
 class ArmProgress:
-    """An arm over all repeats, or full training, or the ensemble.
+    """An arm over all repeats, or one of the study's queues: full training, for example.
 
     Attributes:
-        spent, budget: epochs; for promoted trials, the budget is what is enqueued.
+        spent, budget: epochs; for promoted trials, the budget is what is enqueued, or will be.
+        about: True if the budget is not known exactly yet.
         best: lowest validation error of a full run, 0 to 1; None before the first.
+        live: how many workers are at its trials.
+        metric: what ``best`` is.
+        seconds: of training spent.
+        budget_seconds: that may be spent; None unless the budget is in seconds.
     """
 
     name: str
     spent: int
     budget: int
     best: float | None
+    about: bool = False
+    live: int = 0
+    metric: Metric = ERROR
+    seconds: float = 0.0
+    budget_seconds: float | None = None
 
 
-def budget_of(study: Study, search: Search, trials: Sequence[FrozenTrial]) -> int:
-    """A search's budget in epochs; for promoted trials, what those that did not fail take."""
-    if search.budget is not None:
-        return search.budget
-    kept = [trial for trial in trials if trial.state != TrialState.FAIL]
-    return sum(TrialRef(study, search, trial).run.recipe.epochs for trial in kept)
+def beyond_budget(name: str, spent: int, budget: int) -> list[str]:
+    """Says, in a sentence, by how much a search has exceeded its budget in epochs, if it has."""
+    if not 0 < budget < spent:
+        return []
+    return [
+        f"{name} has trained {spent:,} epochs, {spent - budget:,} more than its budget: a"
+        " checkpoint was gone, and a run that was cut off was trained again from where it could be."
+    ]
 
 
-class ProgressReader:
-    """Reads a study's progress; what has not changed since the last time is not read again.
+@dataclass(frozen=True)
+class Budgets:
+    """What each search takes, in epochs, by its name.
 
-    A reading takes one query that returns a row for each search, however many attempts there
-    were, and for a search that has changed the trials that are new or had not finished.
+    Attributes:
+        known: an arm's budget; of promoted trials, what those take that did not fail.
+        expected: of promoted trials that are not all enqueued yet, about what they will take; so
+            of an arm whose budget is in seconds.
     """
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        self._totals: dict[str, Totals] = {}
-        self._found: dict[str, tuple[int, float | None]] = {}
+    known: Mapping[str, int]
+    expected: Mapping[str, int]
 
-    def read(self) -> list[ArmProgress]:
-        """Every arm, and full training and the ensemble once they have trials."""
-        names = [search.name for search in self._study.searches]
-        totals = attempts.totals(self._study.database, names)
-        for search in self._study.searches:
-            mine = totals.get(search.name, Totals(0, 0, 0))
-            # Trials that wait for full training have no attempts yet by which to notice them.
-            if search.budget is None or mine != self._totals.get(search.name):
-                self._found[search.name] = self._look(search)
-                self._totals[search.name] = mine
-        arms = [self._arm(arm) for arm in (*self._study.spec.arms, "full", "ensemble")]
-        return [arm for arm in arms if arm.budget]
+    def of(self, names: Iterable[str]) -> int:
+        """The sum over some searches."""
+        return sum(max(self.known[name], self.expected.get(name, 0)) for name in names)
 
-    def _look(self, search: Search) -> tuple[int, float | None]:
-        """A search's budget in epochs, and its lowest validation error."""
-        trials = self._study.trials(search)
-        return budget_of(self._study, search, trials), best_error(trials)
+    def is_about(self, names: Iterable[str]) -> bool:
+        """True if the sum over some searches may still change."""
+        return any(self.expected.get(name, 0) > self.known[name] for name in names)
 
-    def _arm(self, arm: str) -> ArmProgress:
-        names = [search.name for search in self._study.searches if search.arm == arm]
-        errors = [best for _, best in map(self._found.__getitem__, names) if best is not None]
-        return ArmProgress(
-            name=arm,
-            spent=sum(self._totals[name].epochs for name in names),
-            budget=sum(self._found[name][0] for name in names),
-            best=min(errors, default=None),
+
+def budgets(connection: sa.Connection, study: Study, counts: Mapping[str, Counts]) -> Budgets:
+    """What each search takes, as far as that can be known."""
+    queues = [search.name for search in study.queues]
+    enqueued = count_epochs(connection, queues, study.spec.trial.epochs)
+    known = {queue.name: enqueued.get(queue.name, 0) for queue in study.queues}
+    expected = epochs_to_come(connection, study, counts)
+    for search in study.arms:
+        taken = Spent(counts[search.name].spent, counts[search.name].seconds)
+        epochs = epochs_of(search, taken, study.spec.trial.epochs)
+        if search.seconds is None:
+            known[search.name] = epochs
+        else:
+            known[search.name], expected[search.name] = taken.epochs, epochs
+    return Budgets(known, expected)
+
+
+def counts_of(connection: sa.Connection, study: Study) -> dict[str, Counts]:
+    """The counts of all searches of a study (StudyError if the Optuna study of one was deleted)."""
+    counts = count(connection, [search.name for search in study.searches], study.metric.percent)
+    for search in study.searches:
+        if search.name not in counts:
+            raise study.deleted(search)
+    return counts
+
+
+def read_progress(study: Study, promote: bool = True) -> list[ArmProgress]:
+    """Every arm, and each queue that has trials or will have some.
+
+    Args:
+        promote: False: workers leave after the search, so that only what is enqueued is trained.
+    """
+    with moment(study.database.engine) as connection:
+        study = study.grown(table.standing(connection, study.name).repeats)
+        counts = counts_of(connection, study)
+        budget = budgets(connection, study, counts)
+    if not promote:
+        budget = replace(budget, expected={})
+    found = []
+    for arm in (*study.spec.arms, *(queue.arm for queue in study.queues)):
+        names = [search.name for search in study.searches if search.arm == arm]
+        errors = [counts[name].best for name in names]
+        found.append(
+            ArmProgress(
+                name=arm,
+                spent=sum(counts[name].spent for name in names),
+                budget=budget.of(names),
+                best=min((error for error in errors if error is not None), default=None),
+                about=budget.is_about(names),
+                live=sum(len(counts[name].live) for name in names),
+                metric=study.metric,
+                seconds=sum(counts[name].seconds for name in names),
+                budget_seconds=seconds_of(study, names),
+            )
         )
+    return [arm for arm in found if arm.budget]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, ClassVar, Final
 
-import numpy as np
+from tuneoff.metric import ERROR, Metric
+from tuneoff.search.results.decision.rule import Rule
+from tuneoff.search.results.early_stop import EarlyStop
+from tuneoff.search.study.keys import key_of
 
 TEST: Final = "test error"
-VALIDATION: Final = "validation error"
+FULL_VALIDATION: Final = "validation error of full training"
+VALIDATION: Final = "validation error of the search runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,14 @@ class Step:
         spent: epochs of the arm's budget spent up to and including this attempt.
         trial: the trial's number.
         epoch: the last epoch that the trial has reached.
-        error: validation error at that epoch, 0 to 1; that of guessing if it diverged.
+        error: validation error at that epoch, 0 to 1; that of guessing if it diverged, and NaN if
+            that was reported and training went on.
         full: True if that is the trial's last epoch (a full search run).
         diverged: True if training diverged in this attempt; ``full`` is False then.
+        seconds: of training of the arm up to and including this attempt.
     """
+
+    NOT_FINITE: ClassVar = ("error",)
 
     spent: int
     trial: int
@@ -32,6 +40,7 @@ class Step:
     error: float
     full: bool
     diverged: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +51,38 @@ class Recommendation:
         trial: the trial's number in its study.
         params: the searched parameters.
         validation_error: at the end of its search run, 0 to 1; of guessing if it diverged.
-        full_validation_error: after full training; None until that is done.
-        test_error: after full training, on the test split; None until that is done.
+        full_validation_errors: of its finished full trainings, whichever arm or repeat asked for
+            them, one for each seed; of guessing if that training diverged.
+        test_errors: of the same trainings on the test split; empty where there is none.
+        judged: False: the bound on full training is too small to compare it with the other arms'.
+        finished: False: it may still change, or full trainings of it are still to come; see
+            ``promotion.unfinished_picks``.
     """
+
+    DERIVED: ClassVar = ("key", "full_validation_error", "test_error")
 
     trial: int
     params: Mapping[str, Any]
     validation_error: float
-    full_validation_error: float | None = None
-    test_error: float | None = None
+    full_validation_errors: tuple[float, ...] = ()
+    test_errors: tuple[float, ...] = ()
+    judged: bool = True
+    finished: bool = True
+
+    @property
+    def key(self) -> str:
+        """Equal for equal parameters: equal recommendations share their full trainings."""
+        return key_of(self.params)
+
+    @property
+    def full_validation_error(self) -> float | None:
+        """Mean over the seeds, 0 to 1; None before the first full training has ended."""
+        return fmean(self.full_validation_errors) if self.full_validation_errors else None
+
+    @property
+    def test_error(self) -> float | None:
+        """Mean over the seeds, 0 to 1; None before the first, or without a test split."""
+        return fmean(self.test_errors) if self.test_errors else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +92,18 @@ class ArmRun:
     Attributes:
         arm: the arm's name.
         repeat: 0-based; equal repeats of different arms are paired.
-        budget: epochs that it may spend.
+        budget: epochs that it may spend; about, at its pace so far, where its budget is in seconds.
         spent: epochs that it has spent, pruned and lost attempts included.
         seconds: device seconds that it has spent.
         states: number of trials by state ("complete", "pruned", "diverged", "failed",
             "paused", "running", "waiting").
         steps: in order of time; empty before the first attempt ends.
         recommendation: None before the first run has come to its end.
+        workers: how many were at work in it at once, at most, if its sampler or pruner learns from
+            earlier runs; None if it does not.
+        early_stop: how it ended by the study file's rule; None if it did not.
+        incumbent_tests: test errors of its successive incumbents, as far as these were trained in
+            full, whoever asked for that.
     """
 
     arm: str
@@ -77,18 +114,27 @@ class ArmRun:
     states: Mapping[str, int]
     steps: tuple[Step, ...]
     recommendation: Recommendation | None
+    workers: int | None = None
+    early_stop: EarlyStop | None = None
+    incumbent_tests: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TrialCurve:
-    """One trial of one arm, for the figures of learning curves and hyperparameters.
+    """One trial of one arm, for tables and figures of single trials.
 
     Attributes:
         arm, repeat, number: which trial.
         state: "complete", "pruned", "diverged", "failed", "paused", "running" or "waiting".
         params: the searched parameters.
         errors: validation error, 0 to 1, by epoch, counted from 1.
+        epochs: trained, in all attempts; seconds: device time that took.
+        attempts: how many there were.
+        worker, device: of the last attempt; empty before the first.
+        note: what somebody wrote beside its configuration, or why it failed; empty if nothing.
     """
+
+    NOT_FINITE: ClassVar = ("errors",)
 
     arm: str
     repeat: int
@@ -96,23 +142,76 @@ class TrialCurve:
     state: str
     params: Mapping[str, Any]
     errors: Mapping[int, float]
+    epochs: int = 0
+    seconds: float = 0.0
+    attempts: int = 0
+    worker: str = ""
+    device: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One worker's attempt at one trial of any search: the ledger's row, for people.
+
+    Attributes:
+        arm: the arm's name, or that of a queue: "full", "ensemble", "horizon".
+        repeat: 0-based; 0 in queues.
+        trial, number: the trial's number, and the attempt's, both from 0.
+        worker: "HOST/PID"; device: "cpu", "cuda:0"...
+        started, ended: seconds since 1970 UTC, on the database's clock; ended is None while it
+            is at work.
+        end: "finished", "pruned", "paused", "released", "lost" or "failed"; None while it is at
+            work.
+        state: the trial's state, as in ``TrialCurve``: a finished attempt may have diverged.
+        epochs: that it has trained; seconds: device time that took.
+        reason: why it was lost or failed; empty if it was not.
+        from_epoch: epochs that the trial had behind it when the attempt began.
+    """
+
+    arm: str
+    repeat: int
+    trial: int
+    number: int
+    worker: str
+    device: str
+    started: float
+    ended: float | None
+    end: str | None
+    state: str
+    epochs: int
+    seconds: float
+    reason: str = ""
+    from_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A configuration trained in full over several seeds.
+    """A configuration that was trained in full, with all that is known of it.
 
     Attributes:
         params: the searched parameters.
         source: where it was found, "ARM/REPEAT#TRIAL".
-        validation_errors: one for each seed, 0 to 1.
-        test_errors: one for each seed, 0 to 1; empty where there is no test split.
+        validation_errors: one for each seed, 0 to 1; of guessing if that training diverged.
+        test_errors: one for each seed, 0 to 1; of guessing if that training diverged; empty where
+            there is no test split.
+        diverged: how many of the trainings diverged.
+        expected_error: that the next training is expected to have on validation, 0 to 1; see
+            ``tuneoff.search.study.evidence.Runs``.
+        search_errors: of its search runs in all arms and repeats that did not diverge, 0 to 1.
+        search_diverged: how many search runs diverged.
+        search_expected_error: as ``expected_error``, of a search run; None if there was none.
     """
 
     params: Mapping[str, Any]
     source: str
     validation_errors: tuple[float, ...]
     test_errors: tuple[float, ...]
+    diverged: int = 0
+    expected_error: float | None = None
+    search_errors: tuple[float, ...] = ()
+    search_diverged: int = 0
+    search_expected_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +226,31 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """The combined models: how ("paper", "mean", ...), and its test error, 0 to 1."""
+    """The combined models: how ("paper", "mean", ...), and its test error, 0 to 1.
+
+    Attributes:
+        params: the searched parameters with which the members were trained; None if not known.
+    """
 
     how: str
     members: tuple[Member, ...]
     test_error: float
+    params: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFacts:
+    """What an arm is, as far as a reader of a comparison must know.
+
+    Attributes:
+        description: what it does, in words ("random search"); empty if that is not known.
+        independent: its trials are independent of each other, and each is a full run.
+        remarks: in what it differs from the other arms, each a clause without a full stop.
+    """
+
+    description: str
+    independent: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +262,18 @@ class StudyResults:
         arms: names in the study file's order.
         repeats: number of paired repeats.
         trial_epochs: epochs of one full search run.
-        chance_error: top-1 error of guessing, 0 to 1.
+        chance_error: of guessing, 0 to 1; what a run that diverged counts as.
         runs: one for each arm and repeat.
-        confirmed: best first, by mean validation error.
+        confirmed: best first, by the expected error of full training.
         ensemble: None until all members are trained.
+        rule: when the comparison may end; None: when all repeats are in.
+        facts: by arm.
+        full_epochs: of a full training; None if there is none.
+        budget_seconds: of training that each arm may spend in each repeat, where the budget is in
+            seconds; None where it is in epochs.
+        metric: what all errors are. They are stored so that lower is better: the value itself, or,
+            where ``direction`` is "maximize", 1 minus it for a share (``percent``), else its
+            negative.
     """
 
     name: str
@@ -157,189 +284,11 @@ class StudyResults:
     runs: tuple[ArmRun, ...]
     confirmed: tuple[Confirmed, ...] = ()
     ensemble: Ensemble | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Epochs until the mean anytime curves first reach the baseline's final error.
-
-    Both sides are timed to the same error, so epochs that the baseline spends after its last
-    improvement do not count against it.
-
-    Attributes:
-        target: the baseline's final mean validation error, 0 to 1.
-        baseline_epochs: when the baseline itself first had it.
-        reference_epochs: when the reference first had it; None if it never did.
-        ratio: baseline_epochs / reference_epochs; above 1 the reference is faster.
-    """
-
-    target: float
-    baseline_epochs: int
-    reference_epochs: int | None
-    ratio: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ArmSummary:
-    """One arm over its repeats. Errors are 0 to 1; None where there is nothing to measure.
-
-    Attributes:
-        arm: the arm's name.
-        repeats: number of repeats that have a recommendation.
-        states: number of trials by state, summed over repeats.
-        spent, budget: epochs, summed over repeats.
-        seconds: device seconds, summed over repeats.
-        best_validation: the lowest validation error among the recommendations.
-        mean_validation, sd_validation: over the repeats' recommendations, after their search
-            runs.
-        validation_errors: one for each repeat, in order.
-        test_errors: one for each repeat, in order.
-        mean_test, sd_test: over the repeats that have one.
-    """
-
-    arm: str
-    repeats: int
-    states: Mapping[str, int]
-    spent: int
-    budget: int
-    seconds: float
-    best_validation: float | None
-    mean_validation: float | None
-    sd_validation: float | None
-    validation_errors: tuple[float | None, ...]
-    test_errors: tuple[float | None, ...]
-    mean_test: float | None
-    sd_test: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PairedErrors:
-    """The errors of the reference and one baseline, paired by repeat, before any statistics.
-
-    Attributes:
-        baseline: the baseline's name.
-        measure: ``TEST`` or ``VALIDATION``.
-        repeats: the paired repeats.
-        reference_errors, baseline_errors: one for each of ``repeats``, 0 to 1.
-    """
-
-    baseline: str
-    measure: str
-    repeats: tuple[int, ...]
-    reference_errors: tuple[float, ...]
-    baseline_errors: tuple[float, ...]
-
-    @property
-    def differences(self) -> tuple[float, ...]:
-        """Baseline's error minus the reference's, one for each of ``repeats``."""
-        # Errors are ratios of counts: without rounding, equal differences such as 0.26 - 0.25
-        # and 0.25 - 0.24 differ by 1e-17 and the ranks of the test would be noise.
-        pairs = zip(self.baseline_errors, self.reference_errors, strict=True)
-        return tuple(round(baseline - ours, 12) for baseline, ours in pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class PairedTest:
-    """The statistics of the reference against one baseline, paired by repeat.
-
-    Attributes:
-        reference, baseline: names of the arms.
-        measure: ``TEST`` where every pair has both test errors, else ``VALIDATION``.
-        repeats: the paired repeats.
-        differences: baseline's error minus the reference's, one for each pair, -1 to 1;
-            positive: the reference is better.
-        mean: of the differences.
-        low, high: bootstrap 95% interval of the mean; None for a single pair.
-        p: two-sided Wilcoxon signed-rank test.
-        p_holm: the same after Holm's correction over all baselines of this comparison.
-        wins, ties, losses: pairs in which the reference is better, equal, worse.
-        speed: epochs to the baseline's final error; None where there is no curve.
-    """
-
-    reference: str
-    baseline: str
-    measure: str
-    repeats: tuple[int, ...]
-    differences: tuple[float, ...]
-    mean: float
-    low: float | None
-    high: float | None
-    p: float
-    p_holm: float
-    wins: int
-    ties: int
-    losses: int
-    speed: Speed | None
-
-    @property
-    def excludes_zero(self) -> bool:
-        """True if zero lies outside the interval."""
-        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
-
-
-@dataclass(frozen=True, slots=True)
-class PairwiseComparison(PairedTest):
-    """A paired test with its outcome in words.
-
-    Attributes:
-        thin: True if there is any doubt that forbids a claim.
-        doubts: why no claim can be made yet, and what it would take, worst first.
-        notes: what a reader must know beside the claim.
-        sentence: the outcome in plain words, honest about the doubts.
-        cost: what it cost in epochs, in plain words.
-    """
-
-    doubts: tuple[str, ...]
-    notes: tuple[str, ...]
-    sentence: str
-    cost: str
-
-    @property
-    def thin(self) -> bool:
-        return bool(self.doubts)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Who won, by how much, and how sure we may be.
-
-    Attributes:
-        study: the study's name.
-        reference: the arm that the others are compared with; None for a study with no arms.
-        arms: one summary for each arm, in the study file's order.
-        pairs: one for each baseline that shares a repeat with the reference; the hand-tuned arm
-            first, then in the study file's order.
-        verdict: one plain sentence, about the first pair.
-        thin: True if the evidence does not carry a claim.
-    """
-
-    study: str
-    reference: str | None
-    arms: tuple[ArmSummary, ...]
-    pairs: tuple[PairwiseComparison, ...]
-    verdict: str
-    thin: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; keys are the attributes' names."""
-        return {**plain(self), "pairs": [{**plain(p), "thin": p.thin} for p in self.pairs]}
-
-
-def plain(value: Any) -> Any:
-    """``value`` in plain JSON types: dataclasses become objects, NaN and infinity None."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return [plain(item) for item in value]
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    return str(value)
+    rule: Rule | None = None
+    facts: Mapping[str, ArmFacts] = field(default_factory=dict)
+    full_epochs: int | None = None
+    metric: Metric = ERROR
+    budget_seconds: float | None = None
 
 
 def runs_of(results: StudyResults, arm: str) -> list[ArmRun]:

@@ -1,4 +1,4 @@
-"""Presets: ``preset = "NAME"`` in [trial], in [promote] or in an ensemble's member, written out.
+"""Presets: ``preset = "NAME"`` in a section that has fields of a recipe, written out.
 
 A preset holds fields of two sections. Its recipe goes into the section that names the preset. What
 it says of the images, their ``image_size``, goes into [data], and only from the trial's preset: all
@@ -15,7 +15,7 @@ from tuneoff.registry import check_name
 from tuneoff.trainer.presets import PRESETS
 from tuneoff.trainer.recipe import DataSource
 
-PRESET = "preset"  # the key; where it may stand: in the trial, in promotion and in a member
+PRESET = "preset"  # the key, in each section that has fields of a recipe
 
 _OF_IMAGES = frozenset(field.name for field in fields(DataSource))
 
@@ -34,8 +34,9 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
         data = found.get("data", {})
         if images and isinstance(data, Mapping):
             found["data"] = {**images, **data}
-    if "promote" in found:
-        found["promote"], _ = _expanded(found["promote"], "promote")
+    for section in ("promote", "horizon"):
+        if section in found:
+            found[section], _ = _expanded(found[section], section)
     ensemble = found.get("ensemble")
     if isinstance(ensemble, Mapping) and isinstance(ensemble.get("members"), list):
         members = [

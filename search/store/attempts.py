@@ -12,15 +12,18 @@ import secrets
 import socket
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
+from tuneoff.messages import printable
 from tuneoff.search.errors import LeaseLost
 from tuneoff.search.store.clock import db_now, db_started
-from tuneoff.search.store.database import Database
 from tuneoff.search.store.processes import name_of_this_process, process_is_gone
 from tuneoff.search.store.tables import attempts_table
+
+if TYPE_CHECKING:
+    from tuneoff.search.store.database import Database
 
 MOST_NAMED = 1000
 """More trials than these are not named in a query: their whole search is read."""
@@ -103,30 +106,52 @@ def read(
     database: Database, searches: Iterable[str], trials: Collection[int] | None = None
 ) -> list[Attempt]:
     """Attempts at trials of these searches, oldest first: at all, or at those of these numbers."""
-    if trials is None:
-        return _select(database, searches, sa.true())
-    if len(trials) <= MOST_NAMED:
-        return _select(database, searches, _t.trial.in_(trials))
-    return [row for row in _select(database, searches, sa.true()) if row.trial in trials]
+    with database.engine.connect() as connection:
+        if trials is None:
+            return read_at(connection, searches)
+        if len(trials) <= MOST_NAMED:
+            return _select(connection, searches, _t.trial.in_(trials))
+        return [row for row in read_at(connection, searches) if row.trial in trials]
+
+
+def read_at(connection: sa.Connection, searches: Iterable[str]) -> list[Attempt]:
+    """All attempts at trials of these searches, oldest first, as this connection sees them."""
+    return _select(connection, searches, sa.true())
+
+
+def read_trials_attempts(
+    connection: sa.Connection, search: str, trials: Collection[int]
+) -> list[Attempt]:
+    """Attempts at these trials of a search, at most ``MOST_NAMED``, oldest first."""
+    return _select(connection, [search], _t.trial.in_(trials))
 
 
 def live(database: Database, searches: Iterable[str]) -> list[Attempt]:
     """The live attempts at trials of these searches, oldest first."""
-    return _select(database, searches, _t.end.is_(None))
+    with database.engine.connect() as connection:
+        return live_at(connection, searches)
+
+
+def live_at(connection: sa.Connection, searches: Iterable[str]) -> list[Attempt]:
+    """As ``live``, as this connection sees them."""
+    return _select(connection, searches, _t.end.is_(None))
 
 
 def _select(
-    database: Database, searches: Iterable[str], which: sa.ColumnElement[bool]
+    connection: sa.Connection, searches: Iterable[str], which: sa.ColumnElement[bool]
 ) -> list[Attempt]:
-    # While the database was down nobody could show progress: that time counts for nobody.
-    since = sa.case((_t.progressed < db_started(), db_started()), else_=_t.progressed)
     query = (
-        sa.select(*_t, (db_now() - since).label("idle"))
+        sa.select(*_t, (db_now() - last_sign()).label("idle"))
         .where(_t.search.in_(list(searches)), which)
         .order_by(_t.started, _t.trial, _t.number)
     )
-    with database.engine.connect() as connection:
-        return [Attempt(**row._mapping) for row in connection.execute(query)]
+    return [Attempt(**row._mapping) for row in connection.execute(query)]
+
+
+def last_sign() -> sa.ColumnElement[float]:
+    """When an attempt last showed progress. While the database was down nobody could do so: that
+    time counts for nobody."""
+    return sa.case((_t.progressed < db_started(), db_started()), else_=_t.progressed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +174,22 @@ def totals(database: Database, searches: Iterable[str]) -> dict[str, Totals]:
         return {search: Totals(*numbers) for search, *numbers in connection.execute(query)}
 
 
+class Spent(NamedTuple):
+    """What attempts have taken: epochs that they have trained, and the seconds of these."""
+
+    epochs: int = 0
+    seconds: float = 0.0
+
+
 def spent(attempts: Iterable[Attempt]) -> int:
     """Epochs that these attempts have trained: the ledger's sum."""
     return sum(attempt.epochs for attempt in attempts)
+
+
+def taken(attempts: Iterable[Attempt]) -> Spent:
+    """The ledger's sums over these attempts."""
+    rows = list(attempts)
+    return Spent(sum(row.epochs for row in rows), sum(row.seconds for row in rows))
 
 
 def insert(
@@ -200,12 +238,21 @@ def touch(database: Database, attempt: Attempt) -> None:
     _update(database, attempt, {"progressed": db_now()})
 
 
-def resumed_from(database: Database, attempt: Attempt, epoch: int, before: Attempt | None) -> None:
+def resumed_from(
+    database: Database,
+    attempt: Attempt,
+    epoch: int,
+    before: Attempt | None,
+    seconds: float | None = None,
+) -> None:
     """Put the ledger right when a checkpoint says where an attempt really starts.
 
     A worker that was killed between its checkpoint and its next entry here trained epochs that
     the ledger does not have yet; the checkpoint proves them, so they are entered now, for the
     attempt ``before`` that trained them.
+
+    Args:
+        seconds: that ``before`` took in all if it trained such epochs; None: as entered.
 
     Raises:
         LeaseLost: the trial belongs to another worker by now.
@@ -216,25 +263,36 @@ def resumed_from(database: Database, attempt: Attempt, epoch: int, before: Attem
             connection.execute(
                 attempts_table.update()
                 .where(_t.token == before.token)
-                .values(epochs=epoch - before.from_epoch)
+                .values(
+                    epochs=epoch - before.from_epoch,
+                    seconds=before.seconds if seconds is None else seconds,
+                )
             )
 
 
-def diverged(database: Database, attempt: Attempt, epoch: int) -> None:
+def diverged(
+    database: Database, attempt: Attempt, epoch: int, seconds: float | None = None
+) -> None:
     """Enter the epoch in which a run diverged: it is paid for as any other.
 
     Were it free, an arm that diverges in every first epoch would never spend its budget.
 
+    Args:
+        seconds: that the attempt took with that epoch; None: as entered.
+
     Raises:
         LeaseLost: the trial belongs to another worker by now.
     """
-    own = sa.case((_t.from_epoch < epoch, epoch - _t.from_epoch), else_=_t.epochs)
-    _update(database, attempt, {"epochs": own, "progressed": db_now()})
+    mine = _t.from_epoch < epoch  # else an earlier attempt has paid for it
+    own = sa.case((mine, epoch - _t.from_epoch), else_=_t.epochs)
+    taken = _t.seconds if seconds is None else sa.case((mine, seconds), else_=_t.seconds)
+    _update(database, attempt, {"epochs": own, "seconds": taken, "progressed": db_now()})
 
 
 def close(database: Database, attempt: Attempt, end: End, reason: str | None = None) -> None:
     """End an attempt, and with it the ownership of the trial (LeaseLost as in ``progress``)."""
-    values = {"end": end, "ended": db_now(), "reason": reason and reason[:500]}
+    # An error message may hold what a database does not take for text.
+    values = {"end": end, "ended": db_now(), "reason": reason and printable(reason)[:500]}
     _update(database, attempt, values)
 
 

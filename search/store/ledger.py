@@ -48,6 +48,8 @@ class Ledger:
         """As ``attempts.progress``."""
         self.step(attempts.progress, self.database, attempt, epochs, seconds)
 
-    def resumed_from(self, attempt: Attempt, epoch: int, before: Attempt | None) -> None:
+    def resumed_from(
+        self, attempt: Attempt, epoch: int, before: Attempt | None, seconds: float | None = None
+    ) -> None:
         """As ``attempts.resumed_from``."""
-        self.step(attempts.resumed_from, self.database, attempt, epoch, before)
+        self.step(attempts.resumed_from, self.database, attempt, epoch, before, seconds)

@@ -7,23 +7,22 @@ import logging
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from optuna.storages import RDBStorage
 
 from tuneoff.once import made_once
+from tuneoff.retry import Patience
 from tuneoff.search.errors import StorageError
-from tuneoff.search.store import migrations
+from tuneoff.search.store import migrations, outages
 from tuneoff.search.store.clock import db_now, db_started
 from tuneoff.search.store.dialects import (
+    connect,
     engine_options,
     is_sqlite,
-    shown,
     whole_transaction,
 )
 from tuneoff.search.store.locks import schema_lock
-from tuneoff.search.store.outages import reason
+from tuneoff.search.store.outages import is_refusal, reason
 from tuneoff.search.store.processes import process_is_gone
+from tuneoff.search.store.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ _revisions = sa.table(migrations.VERSION_TABLE, sa.column("version_num", sa.Stri
 _old_versions = sa.table("tuneoff_schema", sa.column("version", sa.Integer))
 
 
-def bring_up_to_date(url: sa.URL, *, create: bool) -> None:
+def bring_up_to_date(url: sa.URL, *, create: bool, patience: Patience) -> None:
     """Make sure that a database has the tables of this version.
 
     Safe when many processes do so at once; what one of them leaves when it is killed in the middle
@@ -46,14 +45,16 @@ def bring_up_to_date(url: sa.URL, *, create: bool) -> None:
 
     Args:
         create: make the tables if there are none.
+        patience: with another process that makes or changes them.
 
     Raises:
+        StorageOutage: another process did so until patience was over.
         StorageError: there are none and none are to be made; they are of a newer version; workers
             of an older version are at work on them; or they cannot be changed by this user.
         sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError, RuntimeError: the
             database is out of reach, or Optuna's tables are of another version.
     """
-    engine = sa.create_engine(url, **engine_options(url))
+    engine = connect(url)
 
     def find() -> int | None:
         found = _version(engine)
@@ -75,7 +76,7 @@ def bring_up_to_date(url: sa.URL, *, create: bool) -> None:
         return SCHEMA_VERSION
 
     try:
-        made_once(find, make, schema_lock(engine))
+        made_once(find, make, schema_lock(engine, patience))
     finally:
         engine.dispose()
 
@@ -97,10 +98,13 @@ def _create(engine: sa.Engine, url: sa.URL) -> None:
     if is_sqlite(url):
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    from optuna.storages import RDBStorage
+
     # Optuna creates its tables when a storage is made; on an empty database sixteen at once crash
     # (tests/contract), so only the holder of the lock does.
     plain = url.render_as_string(hide_password=False)
-    RDBStorage(plain, engine_kwargs=engine_options(url)).engine.dispose()
+    options = {"connect_args": engine_options(url)["connect_args"], "poolclass": sa.pool.NullPool}
+    RDBStorage(plain, engine_kwargs=options).engine.dispose()  # no pool: it may fail, and stay open
     with whole_transaction(url) as connection:
         _migrate(connection)
 
@@ -123,6 +127,12 @@ def _upgrade(url: sa.URL, found: int) -> None:
                 )
             _migrate(connection)
     except (sa.exc.DBAPIError, OSError) as error:
+        if (
+            isinstance(error, outages.OUTAGES)
+            and not is_refusal(error)
+            and not _is_lock_timeout(error)
+        ):
+            raise
         raise StorageError(
             f"{shown(url)}: was written by an older tuneoff (schema {found}, this one has "
             f"{SCHEMA_VERSION}) and could not be upgraded ({reason(error)}); run `tuneoff status` "
@@ -131,7 +141,14 @@ def _upgrade(url: sa.URL, found: int) -> None:
     log.warning("database %s: upgraded from schema %d to %d", shown(url), found, SCHEMA_VERSION)
 
 
+def _is_lock_timeout(error: sa.exc.DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
 def _migrate(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["connection"] = connection

@@ -17,6 +17,7 @@ studies_table = sa.Table(
     sa.Column("task", sa.Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("draining", sa.Boolean, nullable=False),
+    sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
 )
 
 attempts_table = sa.Table(

@@ -7,6 +7,8 @@ and no bucket need be listed. Without a store nothing is done: machines share th
 
 from __future__ import annotations
 
+import io
+import logging
 import shutil
 import threading
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tuneoff.files import make_folder, replacing
 from tuneoff.search.errors import StudyError
 from tuneoff.search.store.artifacts import Tick
 from tuneoff.search.store.attempts import Attempt
@@ -21,6 +24,8 @@ from tuneoff.search.study.study import Search, Study
 from tuneoff.search.study.trial_ref import TrialRef
 from tuneoff.trainer.contract import Scores, Split, Trainer
 from tuneoff.trainer.errors import CheckpointError
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint"  # the newest one, whatever its trainer calls it
 FLUSH_SECONDS = 0.2  # between looks at an upload that is waited for
@@ -199,6 +204,30 @@ def bring(trial: TrialRef, *files: str) -> Path:
     return trial.folder
 
 
+def is_gone(trial: TrialRef) -> bool:
+    """True if nothing of a finished promoted trial is in this machine's folder or the store.
+
+    Raises:
+        ArtifactOutage, ArtifactError: see ``Artifacts.has``.
+    """
+    if trial.folder.is_dir() and any(trial.folder.iterdir()):
+        return False
+    artifacts = trial.study.artifacts
+    if artifacts is None:
+        return True
+    rows = trial.study.ledger.read([trial.search.name], {trial.number})
+    last = max((row.number for row in rows), default=0)
+    return not artifacts.has(_key(trial, last, CHECKPOINT))
+
+
+def how_to_bring_back(trial: TrialRef) -> str:
+    """What is to be done where a finished promoted trial has no model any more."""
+    return (
+        f"use the --work with which trial {trial} was trained, or put its folder back from a copy:"
+        " what is finished is not trained again"
+    )
+
+
 def discard(trial: TrialRef, last: int) -> None:
     """Delete the checkpoints of a trial that nobody goes on with; what cannot be deleted stays.
 
@@ -218,21 +247,67 @@ def discard_folder(study: Study, search: Search) -> None:
     shutil.rmtree(study.checkpoints(search), ignore_errors=True)
 
 
-def read_scores(trial: TrialRef, split: Split) -> Scores:
-    """An ensemble member's scores, from this machine's folder or the artifact store.
+def write_scores(folder: Path, split: Split, scores: Scores) -> Path:
+    """Keep a model's scores beside its checkpoint; their file.
 
     Raises:
-        StudyError: they are in neither.
+        CheckpointError: they cannot be written.
+    """
+    path = folder / f"{split}.npz"
+    try:
+        make_folder(folder)
+        with replacing(path) as file:
+            np.savez(file, logits=scores.logits, labels=scores.labels)
+    except OSError as error:
+        raise CheckpointError(
+            f"a model's scores cannot be written to {folder} ({error.strerror}); fix that and "
+            "start again: nothing is lost"
+        ) from error
+    return path
+
+
+def read_scores(trial: TrialRef, split: Split, trainer: Trainer) -> Scores:
+    """An ensemble member's scores, from this machine's folder or the artifact store.
+
+    Where they are missing or damaged in both, they are made again from the member's checkpoint.
+
+    Raises:
+        StudyError: the checkpoint is not there either, or is damaged as well.
+        ArtifactOutage, ArtifactError: see ``Artifacts.get``.
+        DataError: as ``Trainer.evaluate``, where they must be made again.
     """
     path = bring(trial, f"{split}.npz") / f"{split}.npz"
+    sizes = trial.study.task.sizes
+    scores = _stored_scores(path, sizes.get(split, 0) if sizes else None)
+    if scores is not None:
+        return scores
+    recipe = trainer.resolve(trial.run.recipe)
     try:
-        with np.load(path) as file:
-            return Scores(file["logits"], file["labels"])
-    except FileNotFoundError:
+        scores = trainer.evaluate(recipe, bring(trial, CHECKPOINT), split)
+    except CheckpointError as error:
         raise StudyError(
-            f"{path} is missing: member {trial.number} was trained elsewhere; use that --work, "
-            "or a study with [workers] artifacts"
-        ) from None
+            f"{path} and its checkpoint are missing or damaged; {how_to_bring_back(trial)}"
+        ) from error
+    log.warning("%s: was missing or damaged, and was made again from the checkpoint", path)
+    try:
+        write_scores(path.parent, split, scores)
+    except CheckpointError as error:
+        log.warning("%s", error)  # the next reader makes them again
+    return scores
+
+
+def _stored_scores(path: Path, images: int | None) -> Scores | None:
+    """The scores in a file; None if it is missing, damaged, or of another number of images.
+
+    Args:
+        images: that there must be; None if that is not known.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes())) as file:  # from a path it may stay open
+            scores = Scores(file["logits"], file["labels"])
+    except Exception:  # zipfile, zlib and NumPy fail in a dozen ways on damaged files
+        return None
+    return scores if images is None or len(scores.labels) == images else None
 
 
 def _key(trial: TrialRef, number: int, file: str) -> str:

@@ -1,37 +1,19 @@
-"""Which configurations are the best: of one arm, of all arms, and after full training."""
+"""What is chosen: an arm's recommendation, a study's best configuration, its ensemble's members."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuneoff.search.store.attributes import DIVERGED, MEMBER, MEMBER_KEY, REPLICA, TEST_ERROR
+from tuneoff.search.store.attributes import DIVERGED, MEMBER, MEMBER_KEY, TEST_ERROR
+from tuneoff.search.study.evidence import Configuration, full_runs, known_configurations
+from tuneoff.search.study.keys import key_of
 from tuneoff.search.study.snapshot import Snapshot
-from tuneoff.search.study.study import MEMBER_RUN, Search
-
-
-@dataclass(frozen=True)
-class Found:
-    """A configuration that a search found.
-
-    Attributes:
-        source: the first trial that had it, "ARM/REPEAT#TRIAL".
-        error: mean validation error of its full search runs, 0 to 1.
-    """
-
-    params: Mapping[str, Any]
-    source: str
-    error: float
-
-
-def key_of(params: Mapping[str, Any]) -> str:
-    """Equal for equal parameters."""
-    return json.dumps(dict(params), sort_keys=True)
+from tuneoff.search.study.study import MEMBER_RUN
 
 
 def recommend(trials: tuple[FrozenTrial, ...]) -> FrozenTrial | None:
@@ -57,14 +39,6 @@ def _rank(trial: FrozenTrial) -> tuple[int, int, float, int]:
     return 1, -max(trial.intermediate_values), error_of(trial), trial.number
 
 
-def best_error(trials: tuple[FrozenTrial, ...]) -> float | None:
-    """The error of the recommended trial, 0 to 1; None while that is not a full run."""
-    recommended = recommend(trials)
-    if recommended is None or recommended.state != TrialState.COMPLETE:
-        return None
-    return error_of(recommended)
-
-
 def error_of(trial: FrozenTrial) -> float:
     """The error of a run, 0 to 1: its value, or the last one that it has reported so far."""
     if trial.value is not None:
@@ -72,48 +46,14 @@ def error_of(trial: FrozenTrial) -> float:
     return trial.intermediate_values[max(trial.intermediate_values)]
 
 
-def ranking(now: Snapshot) -> list[Found]:
-    """Every configuration that was run in full by any arm, best first."""
-    errors: dict[str, list[float]] = defaultdict(list)
-    first: dict[str, tuple[Search, FrozenTrial]] = {}
-    for search in now.study.arms:
-        for trial in now.trials(search):
-            if trial.state == TrialState.COMPLETE and trial.value is not None:
-                errors[key_of(trial.params)].append(trial.value)
-                first.setdefault(key_of(trial.params), (search, trial))
-    found = [
-        Found(trial.params, f"{search.arm}/{search.repeat}#{trial.number}", sum(e) / len(e))
-        for (search, trial), e in ((first[key], errors[key]) for key in errors)
-    ]
-    return sorted(found, key=lambda f: (f.error, f.source))
+def best_configuration(known: Sequence[Configuration]) -> Configuration | None:
+    """The configuration with the best full training, that did not diverge, if any.
 
-
-def full_runs(now: Snapshot) -> dict[tuple[str, int], FrozenTrial]:
-    """Trials of full training by (key of the parameters, replica)."""
-    return {
-        (key_of(trial.params), REPLICA.of(trial)): trial for trial in now.trials(now.study.full)
-    }
-
-
-def confirmed_runs(now: Snapshot) -> list[tuple[Found, list[FrozenTrial]]]:
-    """The top configurations with their finished full runs over seeds, best mean first."""
-    promote = now.study.spec.promote
-    if promote is None:
-        return []
-    runs = full_runs(now)
-    rows = []
-    for found in ranking(now)[: promote.top]:
-        trials = [runs.get((key_of(found.params), replica)) for replica in range(promote.seeds)]
-        done = [t for t in trials if t is not None and t.state == TrialState.COMPLETE]
-        if done:
-            rows.append((found, done))
-    return sorted(rows, key=lambda row: mean_error(row[1]))
-
-
-def best_configuration(now: Snapshot) -> Mapping[str, Any] | None:
-    """The parameters with the best mean validation error after full training, if any."""
-    rows = confirmed_runs(now)
-    return rows[0][0].params if rows else None
+    Args:
+        known: as ``known_configurations`` gives them.
+    """
+    first = known[0] if known else None
+    return first if first is not None and first.full.errors else None
 
 
 @dataclass(frozen=True)
@@ -146,27 +86,29 @@ class PlannedMember:
 
 def planned_members(now: Snapshot) -> list[PlannedMember]:
     """The ensemble's members, all with the best configuration; none while that is unknown."""
-    best = best_configuration(now)
-    if now.study.spec.ensemble is None or best is None:
+    if now.study.spec.ensemble is None or not full_runs(now):
+        return []
+    best = best_configuration(known_configurations(now))
+    if best is None:
         return []
     return [
-        PlannedMember(i, best, changes, (now.study.spec.seed, MEMBER_RUN + i, 0))
+        PlannedMember(i, best.params, changes, (now.study.spec.seed, MEMBER_RUN + i, 0))
         for i, changes in enumerate(now.study.spec.member_changes())
     ]
 
 
-def member_trials(now: Snapshot) -> list[FrozenTrial | None]:
-    """For each planned member the trial that trains it; None where there is none yet."""
+def member_trials(now: Snapshot) -> list[tuple[PlannedMember, FrozenTrial | None]]:
+    """Each planned member with the trial that trains it; None where there is none yet."""
     trials = now.trials(now.study.ensemble)
     return [
-        next((trial for trial in trials if member.is_trained_by(trial)), None)
+        (member, next((trial for trial in trials if member.is_trained_by(trial)), None))
         for member in planned_members(now)
     ]
 
 
 def scored_members(now: Snapshot) -> list[FrozenTrial]:
     """Trials of the planned members that have scores; one that diverged or failed has none."""
-    return [trial for trial in member_trials(now) if trial is not None and _is_scored(trial)]
+    return [trial for _, trial in member_trials(now) if trial is not None and _is_scored(trial)]
 
 
 def combined_members(now: Snapshot) -> list[FrozenTrial]:
@@ -184,13 +126,20 @@ def _is_scored(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE and TEST_ERROR.is_set(trial)
 
 
+def outdated_ensemble(now: Snapshot) -> str | None:
+    """That the stored ensemble was trained with another than the best configuration, in a sentence;
+    None if it was not, or if there is none."""
+    made_of = combined_members(now)
+    best = best_configuration(known_configurations(now)) if made_of else None
+    if best is None or key_of(made_of[0].params) == best.key:
+        return None
+    return (
+        f"The ensemble was trained with {made_of[0].params}; the best configuration by full "
+        f"training is {dict(best.params)}. Promotion trains it anew and keeps this one until then."
+    )
+
+
 def is_combined(now: Snapshot) -> bool:
     """True if the stored ensemble is made of all planned members that have scores."""
     made_of = {trial.number for trial in combined_members(now)}
     return now.ensemble is not None and made_of == {t.number for t in scored_members(now)}
-
-
-def mean_error(trials: Sequence[FrozenTrial]) -> float:
-    """Mean validation error of complete trials, 0 to 1."""
-    values = [trial.value for trial in trials if trial.value is not None]
-    return sum(values) / len(values)

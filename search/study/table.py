@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +17,21 @@ from tuneoff.search.store.tables import studies_table
 from tuneoff.trainer.contract import Task
 
 _t = studies_table.c
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What may change of a study while its workers run.
+
+    Attributes:
+        draining: workers were asked to finish what they have and leave.
+        repeats: how many repeats are open; it only grows.
+        age: seconds since the study was created, on the database's clock.
+    """
+
+    draining: bool
+    repeats: int
+    age: float = field(default=0.0, compare=False)
 
 
 def find(database: Database, name: str) -> Mapping[str, Any] | None:
@@ -43,6 +58,7 @@ def insert(database: Database, spec: StudySpec, task: Task) -> None:
                 task=json.dumps(asdict(task)),
                 created=db_now(),
                 draining=False,
+                repeats=spec.repeats,
             )
         )
 
@@ -60,13 +76,30 @@ def spec_of(row: Mapping[str, Any]) -> StudySpec:
 def task_of(row: Mapping[str, Any]) -> Task:
     """What was known of the data when the study was created."""
     stored = json.loads(row["task"])
-    return Task(tuple(stored["classes"]), stored["sizes"], stored["digest"])
+    return Task(
+        tuple(stored["classes"]),
+        stored["sizes"],
+        stored["digest"],
+        chance=stored.get("chance"),  # earlier versions knew of top-1 errors alone
+        predicts=stored.get("predicts", True),
+    )
 
 
-def is_draining(database: Database, name: str) -> bool:
-    """True if workers were asked to finish what they have and leave."""
-    with database.engine.connect() as connection:
-        return bool(connection.scalar(sa.select(_t.draining).where(_t.name == name)))
+def standing(connection: sa.Connection, name: str) -> Standing:
+    """How a study stands, as this connection sees it; one that is gone has no repeats."""
+    query = sa.select(_t.draining, _t.repeats, db_now() - _t.created).where(_t.name == name)
+    row = connection.execute(query).one_or_none()
+    return Standing(False, 0) if row is None else Standing(bool(row[0]), int(row[1]), float(row[2]))
+
+
+def raise_repeats(database: Database, name: str, repeats: int) -> None:
+    """Store that so many repeats are open; a higher number stays."""
+    with database.engine.begin() as connection:
+        connection.execute(
+            studies_table.update()
+            .where(_t.name == name, _t.repeats < repeats)
+            .values(repeats=repeats)
+        )
 
 
 def drain(database: Database, name: str, on: bool) -> None:

@@ -11,20 +11,21 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from tuneoff.messages import printable
 from tuneoff.search.policies.base import NewTrial
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt
 from tuneoff.search.store.attributes import DIVERGED, FAILURE, RECIPE_CHANGES, SEED, UNTIL
 from tuneoff.search.study.study import Search, Study
-from tuneoff.trainer.contract import RunSeed
-from tuneoff.trainer.recipe import HyperParams, Recipe
+from tuneoff.trainer.contract import AnyRecipe, RunSeed
+from tuneoff.trainer.recipe import HyperParams
 
 
 @dataclass(frozen=True)
 class Run:
-    """What training one trial takes."""
+    """What training one trial takes; ``params`` are nothing to a user's own code."""
 
-    recipe: Recipe
+    recipe: AnyRecipe
     params: HyperParams
     seed: RunSeed
 
@@ -122,13 +123,13 @@ class TrialRef:
     def fail(self, reason: str) -> None:
         """Tell the trial FAIL, once, with the reason where people look for it."""
         if not self._read().state.is_finished():
-            self._set(FAILURE.entry(reason))
+            self._set(FAILURE.entry(printable(reason)))
             self.tell(TrialState.FAIL)
 
     def tell_diverged(self, epoch: int) -> None:
         """Tell the trial, once, that it diverged in this epoch: it is as good as guessing."""
         if not self._read().state.is_finished():
-            chance = self.study.task.chance_error
+            chance = self.study.worst
             self._set(DIVERGED.entry(epoch))
             self.study.database.optuna.set_trial_intermediate_value(self.id, epoch, chance)
             self.tell(TrialState.COMPLETE, chance)

@@ -10,7 +10,7 @@ the lock, is still as the policy saw it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,12 +23,16 @@ from tuneoff.search.store.attributes import UNTIL
 from tuneoff.search.study.state import SearchState, history, read_state
 from tuneoff.search.study.study import Search, Study
 from tuneoff.search.study.trial_ref import TrialRef, add_trial, last_epoch
+from tuneoff.search.work.crew import Crew
+from tuneoff.search.work.early_stop import note_early_stop
 from tuneoff.search.work.outcome import (
-    discard_paused,
+    discard_unfinished,
     end_stale_attempts,
+    fail_unaffordable,
     give_up,
-    prune_paused,
+    prune_unfinished,
 )
+from tuneoff.search.work.sharing import has_room
 
 INSTANT_SECONDS = 0.05
 """A policy that takes no longer than this is asked again under the lock as soon as it was asked in
@@ -38,16 +42,6 @@ QUICK_SECONDS = 5.0
 that takes longer never is."""
 ROUNDS = 3
 """How often a policy is asked without the lock before it is asked under it."""
-
-
-def reclaim(study: Study) -> None:
-    """End what shows no progress, so that it is seen to be lost though no worker is there."""
-    live = attempts.live(study.database, [search.name for search in study.searches])
-    stale = {a.search for a in live if a.is_stale(study.spec.workers.grace_seconds)}
-    for search in study.searches:
-        if search.name in stale:
-            with study.database.lock(search.name):
-                end_stale_attempts(study, search)
 
 
 @dataclass(frozen=True)
@@ -67,12 +61,17 @@ class Claim:
 class Nothing(Enum):
     """Why there is nothing to claim in a search."""
 
-    WAIT = "others are at work, and may free budget or trials"
+    WAIT = "others are at work, and may free budget, trials or the search"
+    AGAIN = "there are only trials that failed on this worker, and nobody else to try them"
     DONE = "the budget is spent, or the policy has no more"
 
 
 def claim(
-    study: Study, search: Search, worker: Worker, clock: Callable[[], float] = time.monotonic
+    study: Study,
+    search: Search,
+    worker: Worker,
+    clock: Callable[[], float] = time.monotonic,
+    again: bool = True,
 ) -> Claim | Nothing:
     """Own a trial of this search, or learn why there is none.
 
@@ -81,6 +80,8 @@ def claim(
 
     Args:
         clock: tells how many seconds the policy takes.
+        again: take what has failed on this worker before, too, if there is nobody else to try it.
+            Without it such a trial comes last, so that what comes before shows whose fault it is.
 
     Raises:
         StorageOutage: the database stayed away for too long.
@@ -89,15 +90,18 @@ def claim(
     while True:
         seen = step(read_state, study, search)
         answer = None
-        if not (_has_trials(study, search, seen) or _has_stale_attempts(study, seen)):
+        there = step(_has_trials, study, search, seen, worker, again)
+        if not (there or _has_stale_attempts(study, seen)):
+            if not step(has_room, study, search, seen, worker):
+                return Nothing.WAIT
             started = clock()
-            answer = _Answer(_version(seen), step(next_job, study, search, seen))
+            answer = _Answer(_version(search, seen), step(next_job, study, search, seen))
             longest = max(longest, clock() - started)
         # Others may have changed the search meanwhile, so that the policy must be asked again. So
         # that this does not go on for ever, they have to wait in the end, but never for long.
         last = in_vain + 1 >= ROUNDS
         insist = longest <= (QUICK_SECONDS if last else INSTANT_SECONDS)
-        found = step(_settle, study, search, worker, answer, insist)
+        found = step(_settle, study, search, worker, answer, insist, again)
         if found is not None:
             return found
         in_vain += answer is not None
@@ -112,13 +116,19 @@ class _Answer:
 
 
 def _settle(
-    study: Study, search: Search, worker: Worker, answer: _Answer | None, insist: bool
+    study: Study,
+    search: Search,
+    worker: Worker,
+    answer: _Answer | None,
+    insist: bool,
+    again: bool,
 ) -> Claim | Nothing | None:
     """Own a trial under the search's lock, or find that there is none.
 
     Args:
         answer: of the policy; None if it was not asked, because there seemed to be other trials.
         insist: ask it again if the search has changed since.
+        again: see ``claim``.
 
     Returns:
         None if the policy is to be asked, without the lock.
@@ -126,21 +136,30 @@ def _settle(
     with study.database.lock(search.name):
         end_stale_attempts(study, search)
         now = read_state(study, search)
-        if (found := _take_over(study, search, now, worker)) is not None:
+        if _give_up_hopeless(study, search, now, worker):
+            now = read_state(study, search)
+        over = now.is_out_of_time(search.seconds)
+        if not over and (found := _take_over(study, search, now, worker, again)) is not None:
             return found
+        if not has_room(study, search, now, worker):
+            return Nothing.WAIT
         if (found := _start_waiting(study, search, now, worker)) is not None:
             return found
-        if insist and answer is not None and answer.version != _version(now):
-            now = read_state(study, search)  # some of its trials may just have been given up
-            answer = _Answer(_version(now), next_job(study, search, now))
-        if answer is None or answer.version != _version(now):
+        if insist and answer is not None and answer.version != _version(search, now):
+            answer = _Answer(_version(search, now), next_job(study, search, now))
+        if answer is None or answer.version != _version(search, now):
             return None
         if answer.job is not None:
             return _start(study, search, now, worker, answer.job)
+        if now.orphans and not over:
+            mine = next(_open_to(study, now, worker, again=True), None)
+            return Nothing.WAIT if mine is None else Nothing.AGAIN
         if now.live:
             return Nothing.WAIT
-        prune_paused(study, search, now)
-    discard_paused(study, search, now)
+        note_early_stop(study, search, now)
+        fail_unaffordable(study, search, now)
+        prune_unfinished(study, search, now)
+    discard_unfinished(study, search, now)
     return Nothing.DONE
 
 
@@ -163,9 +182,26 @@ def next_job(study: Study, search: Search, now: SearchState) -> Job | None:
     return job if job.until_epoch - done <= seen.remaining else None
 
 
-def _has_trials(study: Study, search: Search, seen: SearchState) -> bool:
+def _has_trials(
+    study: Study, search: Search, seen: SearchState, worker: Worker, again: bool
+) -> bool:
     """True if the policy need not be asked."""
-    return bool(seen.orphans) or next_waiting(study, search, seen) is not None
+    if seen.is_out_of_time(search.seconds):
+        return False
+    mine = next(_open_to(study, seen, worker, again), None)
+    return mine is not None or next_waiting(study, search, seen) is not None
+
+
+def _open_to(study: Study, now: SearchState, worker: Worker, again: bool) -> Iterator[FrozenTrial]:
+    """The trials that nobody owns and that this worker may take over (``again``: see ``claim``)."""
+    crew = None
+    for trial in now.orphans:
+        rows = now.attempts.get(trial.number, [])
+        if any(row.end in ("failed", "lost") for row in rows):
+            crew = crew or Crew.of(study, worker.name)
+            if not crew.may_try(rows, again):
+                continue
+        yield trial
 
 
 def _has_stale_attempts(study: Study, seen: SearchState) -> bool:
@@ -173,7 +209,7 @@ def _has_stale_attempts(study: Study, seen: SearchState) -> bool:
     return any(rows[-1].is_stale(grace) for rows in seen.attempts.values())
 
 
-def _version(now: SearchState) -> object:
+def _version(search: Search, now: SearchState) -> object:
     """Equal for equal searches, as far as they change under the lock alone.
 
     That is: which trials there are, which of them are owned, paused or finished, and how much of
@@ -185,16 +221,28 @@ def _version(now: SearchState) -> object:
     return (
         len(now.trials),
         now.spent + now.reserved,
+        now.is_out_of_time(search.seconds),
         [(trial.number, trial.state, last and (last.number, last.end)) for trial, last in lasts],
     )
 
 
-def _take_over(study: Study, search: Search, now: SearchState, worker: Worker) -> Claim | None:
-    """Own the first trial that nobody owns and that has not failed too often."""
+def _give_up_hopeless(study: Study, search: Search, now: SearchState, worker: Worker) -> bool:
+    """Tell the trials that failed too often FAIL; True if there were any."""
+    told, crew = False, None
     for stored in now.orphans:
+        rows = now.attempts.get(stored.number, [])
+        if sum(row.end in ("failed", "lost") for row in rows) >= study.spec.workers.max_attempts:
+            crew = crew or Crew.of(study, worker.name)
+            told |= give_up(TrialRef(study, search, stored), rows, crew, rows[-1].reason)
+    return told
+
+
+def _take_over(
+    study: Study, search: Search, now: SearchState, worker: Worker, again: bool
+) -> Claim | None:
+    """Own the first trial that nobody owns and that is open to this worker."""
+    for stored in _open_to(study, now, worker, again):
         trial, last = TrialRef(study, search, stored), now.last(stored)
-        if give_up(trial, now.failures(stored), (last and last.reason) or "unknown"):
-            continue
         if last is not None:
             return _insert(trial, now, worker, last.until_epoch)
         # The worker that made the trial died before the first attempt.

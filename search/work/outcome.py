@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from optuna.trial import TrialState
@@ -12,9 +12,10 @@ from tuneoff.search.errors import LeaseLost
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt, End
 from tuneoff.search.study.checkpoints import discard, discard_folder
-from tuneoff.search.study.state import SearchState, read_state
+from tuneoff.search.study.state import SearchState, history, read_state
 from tuneoff.search.study.study import Search, Study
 from tuneoff.search.study.trial_ref import TrialRef
+from tuneoff.search.work.crew import Crew
 
 ENDS: Mapping[TrialState, End] = {
     TrialState.COMPLETE: "finished",
@@ -43,9 +44,14 @@ class Completed:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The loss became non-finite in this epoch: the run is as good as guessing."""
+    """The loss became non-finite in this epoch: the run is as good as guessing.
+
+    Attributes:
+        seconds: that the attempt took, that epoch included; None: as entered so far.
+    """
 
     epoch: int
+    seconds: float | None = None
     end: ClassVar[End] = ENDS[TrialState.COMPLETE]
 
     @property
@@ -55,7 +61,7 @@ class Divergence:
 
     def tell(self, trial: TrialRef, attempt: Attempt) -> None:
         """Pay for the epoch, and tell the trial the error of guessing."""
-        attempts.diverged(trial.study.database, attempt, self.epoch)
+        attempts.diverged(trial.study.database, attempt, self.epoch, self.seconds)
         trial.tell_diverged(self.epoch)
 
 
@@ -95,6 +101,39 @@ class Interruption:
 
 
 @dataclass(frozen=True)
+class Unaffordable:
+    """Paused before, and not to be resumed: its checkpoint is gone, and the budget too small."""
+
+    reason: str
+    end: ClassVar[End] = ENDS[TrialState.PRUNED]
+
+    def tell(self, trial: TrialRef, attempt: Attempt) -> None:
+        """Tell the trial PRUNED, as any that was paused and is not resumed."""
+        trial.tell(TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class OutOfTime:
+    """Stopped at the end of the epoch in which the search's seconds ran out.
+
+    Not even its last epoch counts: it ended after the time that all arms have.
+    """
+
+    epoch: int
+    seconds: float
+    end: ClassVar[End] = ENDS[TrialState.PRUNED]
+
+    @property
+    def reason(self) -> str:
+        """For the ledger."""
+        return f"the budget of {self.seconds:g} s ran out in epoch {self.epoch}"
+
+    def tell(self, trial: TrialRef, attempt: Attempt) -> None:
+        """Tell the trial PRUNED."""
+        trial.tell(TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
 class Failure:
     """The trainer raised what it should not: this attempt failed."""
 
@@ -103,11 +142,15 @@ class Failure:
 
     def tell(self, trial: TrialRef, attempt: Attempt) -> None:
         """Tell the trial FAIL if this was the last attempt that it was allowed."""
-        before = read_state(trial.study, trial.search).failures(trial.stored)
-        give_up(trial, before + 1, self.reason)
+        rows = read_state(trial.study, trial.search).attempts.get(trial.number, [])
+        rows = [row for row in rows if row.token != attempt.token]
+        crew = Crew.of(trial.study, attempt.worker)
+        give_up(trial, [*rows, replace(attempt, end=self.end)], crew, self.reason)
 
 
-Outcome = Completed | Divergence | Pruned | Paused | Interruption | Failure
+Outcome = (
+    Completed | Divergence | Pruned | Paused | Interruption | Unaffordable | OutOfTime | Failure
+)
 
 
 def record(trial: TrialRef, attempt: Attempt, outcome: Outcome) -> None:
@@ -122,22 +165,25 @@ def record(trial: TrialRef, attempt: Attempt, outcome: Outcome) -> None:
         outcome.tell(trial, attempt)
         attempts.close(study.database, attempt, outcome.end, outcome.reason)
     # The checkpoints of full training and of the ensemble stay: predictions are made with them.
-    if outcome.end in ("finished", "pruned") and trial.search.kind == "arm":
+    if outcome.end in ("finished", "pruned") and trial.search.kind in ("arm", "horizon"):
         discard(trial, attempt.number)
 
 
-def give_up(trial: TrialRef, failures: int, reason: str) -> bool:
-    """Tell a trial FAIL if so many failed attempts are too many; True if they are.
+def give_up(trial: TrialRef, rows: Sequence[Attempt], crew: Crew, reason: str | None) -> bool:
+    """Tell a trial FAIL if it has failed or was lost too often; True if it has.
 
     Needs the search's lock.
 
     Args:
-        reason: of the last failure.
+        rows: the attempts at it.
+        crew: who is there to try it.
+        reason: of the last failure, if it is known.
     """
-    if failures < trial.study.spec.workers.max_attempts:
+    if not crew.is_hopeless(rows, trial.study.spec.workers.max_attempts):
         return False
+    failures = sum(row.end in ("failed", "lost") for row in rows)
     attempts_failed = "1 attempt failed" if failures == 1 else f"{failures} attempts failed"
-    trial.fail(f"{attempts_failed}; the last: {reason}")
+    trial.fail(f"{attempts_failed}; the last: {reason or 'unknown'}")
     return True
 
 
@@ -163,18 +209,37 @@ def end_stale_attempts(study: Study, search: Search) -> list[Attempt]:
     return ended
 
 
-def prune_paused(study: Study, search: Search, now: SearchState) -> None:
-    """Tell the paused trials of a search that has nothing left to run PRUNED.
+def fail_unaffordable(study: Study, search: Search, now: SearchState) -> None:
+    """Tell the waiting trials of a search that has nothing left to run FAIL: they wait in vain.
 
-    Needs the search's lock: nobody may start a trial meanwhile.
+    Needs the search's lock.
     """
-    for trial in now.paused:
+    left = history(study, search, now).remaining
+    for waiting in now.waiting:
+        trial = TrialRef(study, search, waiting)
+        if search.seconds is not None:
+            trial.fail(f"it was never started: the budget of {search.seconds:g} s was spent before")
+            continue
+        trial.fail(
+            f"it was never started: it takes {trial.run.recipe.epochs} epochs, and {max(0, left)} "
+            "of the budget are left"
+        )
+
+
+def prune_unfinished(study: Study, search: Search, now: SearchState) -> None:
+    """Tell the trials of a search that has nothing left to run PRUNED that could be gone on with.
+
+    They were paused, or their workers have left them and there is no time left for them. Needs the
+    search's lock: nobody may start a trial meanwhile.
+    """
+    for trial in (*now.paused, *now.orphans):
         TrialRef(study, search, trial).tell(TrialState.PRUNED)
-    if search.kind == "arm":
+    if search.kind in ("arm", "horizon"):
         discard_folder(study, search)
 
 
-def discard_paused(study: Study, search: Search, now: SearchState) -> None:
-    """Delete what the artifact store has of the trials that ``prune_paused`` told; no lock."""
-    for trial in now.paused:
-        discard(TrialRef(study, search, trial), now.attempts[trial.number][-1].number)
+def discard_unfinished(study: Study, search: Search, now: SearchState) -> None:
+    """Delete what the artifact store has of those that ``prune_unfinished`` told; no lock."""
+    for trial in (*now.paused, *now.orphans):
+        if (last := now.last(trial)) is not None:
+            discard(TrialRef(study, search, trial), last.number)

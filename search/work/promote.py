@@ -7,7 +7,8 @@ comes next, and adds only what is missing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from optuna.trial import TrialState
@@ -25,96 +26,112 @@ from tuneoff.search.store.attributes import (
     StoredMember,
 )
 from tuneoff.search.study.checkpoints import read_scores
+from tuneoff.search.study.keys import key_of
+from tuneoff.search.study.promotion import FullRun, missing_full, missing_of
 from tuneoff.search.study.selection import (
     PlannedMember,
     error_of,
-    full_runs,
     is_combined,
-    key_of,
     member_trials,
-    planned_members,
-    ranking,
-    recommend,
     scored_members,
 )
 from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.study import FULL_RUN, Search, Study
 from tuneoff.search.study.trial_ref import TrialRef, add_trial
-from tuneoff.trainer.contract import Trainer
+from tuneoff.search.work.done import is_idle
+from tuneoff.search.work.horizon import enqueue_horizon, missing_runs
+from tuneoff.trainer.contract import AnyRecipe, Trainer, measured
+from tuneoff.trainer.own.recipe import OwnTraining
 
 log = logging.getLogger(__name__)
 
 
-def advance(study: Study, trainer: Trainer) -> bool:
-    """Take the next step after the search; True if that made trials to run.
+def advance(study: Study, trainer: Trainer, grow: Callable[[], bool] | None = None) -> bool:
+    """Take the next step after the search; True if there are trials to run.
 
-    To be called when no trial of any search is left to run.
+    Full training comes first, then the ensemble, then [horizon], which asks another question.
+
+    To be called when no trial of any search seems to be left to run. Another worker may have taken
+    the same step since: then its trials are what there is to run.
+
+    Args:
+        grow: adds repeats and seeds where the study is to go on, and returns True if there is more
+            to run; called after full training. The ensemble is trained once nothing is added.
 
     Raises:
-        StudyError: the scores of a member are not to be had here.
+        StudyError: neither scores nor checkpoint of a member are to be had here.
+        DataError: scores must be made again, and the data cannot be read.
         StorageOutage, ArtifactError, ArtifactOutage: the database or the artifact store is away.
     """
     step = study.ledger.step
-    if step(enqueue_full, study) or step(enqueue_members, study):
+    if step(enqueue_full, study):
+        return True
+    if grow is not None and (not step(is_idle, study, (study.full,)) or step(grow)):
+        return True
+    if step(enqueue_members, study):
+        return True
+    if not step(is_idle, study, (study.full, study.ensemble)):
         return True
     combine(study, trainer)
-    return False
+    if step(enqueue_horizon, study):
+        return True
+    return not step(is_idle, study, study.queues)
 
 
 def is_promoted(study: Study) -> bool:
     """True if ``advance`` would find nothing to do."""
     now = Snapshot.of(study)
-    return not (_missing_full(now) or _missing_members(now) or _is_to_be_combined(now))
+    return not (
+        missing_full(now) or _missing_members(now) or _is_to_be_combined(now) or missing_runs(now)
+    )
 
 
 def enqueue_full(study: Study) -> int:
-    """Enqueue full training of what each arm recommends, and of the top configurations over seeds.
-
-    A configuration with the same seed is trained once, however many arms recommend it.
+    """Enqueue the full trainings that the study is to have, see ``promotion.missing_full``.
 
     Returns:
         The number of trials added.
     """
+    return _enqueue_missing(study, missing_full)
+
+
+def enqueue_seeds(study: Study, trainings: Mapping[str, int]) -> int:
+    """Enqueue further full trainings of configurations, by key so many in all.
+
+    Returns:
+        The number of trials added.
+    """
+    return _enqueue_missing(study, partial(missing_of, wanted=trainings)) if trainings else 0
+
+
+def _enqueue_missing(
+    study: Study, missing_in: Callable[[Snapshot], Mapping[FullRun, Mapping[str, Any]]]
+) -> int:
     with study.database.lock(study.full.name):
-        missing = _missing_full(Snapshot.of(study))
+        missing = missing_in(Snapshot.of(study))
         for (_, replica), params in missing.items():
-            assert study.spec.promote is not None
             note = {
                 **REPLICA.entry(replica),
                 **SEED.entry((study.spec.seed, FULL_RUN, replica)),
-                **RECIPE_CHANGES.entry(study.spec.promote.changes()),
+                **RECIPE_CHANGES.entry(study.spec.full_changes()),
             }
             _enqueue(study, study.full, params, note)
     return len(missing)
 
 
-def _missing_full(now: Snapshot) -> dict[tuple[str, int], Mapping[str, Any]]:
-    """Parameters of the full runs to add, by (key of the parameters, replica)."""
-    promote = now.study.spec.promote
-    if promote is None:
-        return {}
-    wanted: dict[tuple[str, int], Mapping[str, Any]] = {}
-    for search in now.study.arms:
-        if (trial := recommend(now.trials(search))) is not None:
-            wanted[key_of(trial.params), search.repeat] = trial.params
-    for found in ranking(now)[: promote.top]:
-        for replica in range(promote.seeds):
-            wanted[key_of(found.params), replica] = found.params
-    there = full_runs(now)
-    return {key: params for key, params in wanted.items() if key not in there}
-
-
 def enqueue_members(study: Study) -> int:
     """Enqueue the ensemble's members, trained with the best configuration.
 
-    Members with another configuration, from before more searching found a better one, stay as they
-    are, and are not combined any more.
+    Members with another configuration, from before a better one was known, stay as they are. The
+    ensemble of them stands until the new members are combined; a warning says so.
 
     Returns:
         The number of trials added.
     """
     with study.database.lock(study.ensemble.name):
-        missing = _missing_members(Snapshot.of(study))
+        now = Snapshot.of(study)
+        missing = _missing_members(now)
+        _say_what_is_replaced(now, missing)
         for member in missing:
             note = {
                 **MEMBER.entry(member.index),
@@ -127,8 +144,20 @@ def enqueue_members(study: Study) -> int:
 
 
 def _missing_members(now: Snapshot) -> list[PlannedMember]:
-    pairs = zip(planned_members(now), member_trials(now), strict=True)
-    return [member for member, trial in pairs if trial is None]
+    return [member for member, trial in member_trials(now) if trial is None]
+
+
+def _say_what_is_replaced(now: Snapshot, missing: Sequence[PlannedMember]) -> None:
+    """Warn that members are trained again because another configuration is the best one."""
+    before = [t.params for t in now.trials(now.study.ensemble)]
+    if missing and before and key_of(before[-1]) != key_of(missing[0].params):
+        log.warning(
+            "%s: its members were trained with %s; the best configuration by full training is %s, "
+            "with which they are trained anew. The ensemble of the earlier ones stands until then",
+            now.study.ensemble.name,
+            dict(before[-1]),
+            dict(missing[0].params),
+        )
 
 
 def combine(study: Study, trainer: Trainer) -> None:
@@ -144,13 +173,13 @@ def combine(study: Study, trainer: Trainer) -> None:
     members = [TrialRef(study, study.ensemble, trial) for trial in scored_members(now)]
     if len(members) < len(study.spec.ensemble.members):
         log.warning("%s: some members failed; the ensemble is smaller", study.ensemble.name)
-    validation = [read_scores(member, "validation") for member in members]
-    test = [read_scores(member, "test") for member in members]
+    validation = [read_scores(member, "validation", trainer) for member in members]
+    test = [read_scores(member, "test", trainer) for member in members]
     how = study.spec.ensemble.combine
     scores, weights = trainer.combine(how, validation, test)
     rows = tuple(
         StoredMember(
-            model=member.run.recipe.model,
+            model=_model(member.run.recipe),
             validation_error=error_of(member.stored),
             test_error=TEST_ERROR.of(member.stored),
             weight=weight,
@@ -158,8 +187,14 @@ def combine(study: Study, trainer: Trainer) -> None:
         for member, weight in zip(members, weights, strict=True)
     )
     numbers = tuple(member.number for member in members)
-    made = StoredEnsemble(how, rows, scores.error, numbers)
+    error = measured(members[0].run.recipe, scores)
+    made = StoredEnsemble(how, rows, error, numbers)
     study.ledger.step(_store_ensemble, study, made)
+
+
+def _model(recipe: AnyRecipe) -> str:
+    """What a member is called."""
+    return recipe.code if isinstance(recipe, OwnTraining) else recipe.model
 
 
 def _store_ensemble(study: Study, made: StoredEnsemble) -> None:
@@ -170,7 +205,7 @@ def _store_ensemble(study: Study, made: StoredEnsemble) -> None:
 
 
 def _is_to_be_combined(now: Snapshot) -> bool:
-    tested = bool(now.study.task.sizes.get("test", 0))
+    tested = now.study.task.is_own or bool(now.study.task.sizes.get("test", 0))
     return tested and bool(scored_members(now)) and not is_combined(now)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, Final
+
+_AT_ONCE: Final = b"Ended at once. The same command goes on from the last checkpoints.\n"
 
 
 class Stop:
@@ -48,5 +51,7 @@ class Stop:
                 return
             if sys.stdout.isatty():
                 os.write(sys.stdout.fileno(), b"\x1b[?25h")  # progress bars hide the cursor
+            with suppress(OSError):
+                os.write(2, _AT_ONCE)
             os._exit(128 + number)
         self.signal = number

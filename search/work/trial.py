@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
-
-from tuneoff import files
+from tuneoff.messages import printable
 from tuneoff.search.errors import ArtifactError, ArtifactOutage, LeaseLost, StorageOutage
 from tuneoff.search.policies.base import Decision
 from tuneoff.search.store import attempts
-from tuneoff.search.store.attributes import ACCUMULATION, ENVIRONMENT, RECIPE, TEST_ERROR
-from tuneoff.search.store.database import OUTAGES
-from tuneoff.search.study.checkpoints import Uploads, fetch, keep
+from tuneoff.search.store.attributes import (
+    ACCUMULATION,
+    PRINTED,
+)
+from tuneoff.search.store.outages import OUTAGES
+from tuneoff.search.study.checkpoints import Uploads, fetch
 from tuneoff.search.study.state import history, read_state
 from tuneoff.search.study.trial_ref import Run, TrialRef
 from tuneoff.search.work.claim import Claim
@@ -28,15 +27,31 @@ from tuneoff.search.work.outcome import (
     Failure,
     Interruption,
     Outcome,
+    OutOfTime,
     Paused,
     Pruned,
+    Unaffordable,
     record,
 )
+from tuneoff.search.work.scoring import as_stored, reported_test, row_notes, score, score_test
+from tuneoff.search.work.ticks import BeyondBudget, Start, Tick
 from tuneoff.search.work.watchdog import Watchdog
-from tuneoff.trainer.contract import EpochRecord, Scores, Split, Trainer
-from tuneoff.trainer.errors import CheckpointError, DataError, Diverged, Interrupted, ModelError
+from tuneoff.trainer.contract import AnyRecipe, EpochRecord, Trainer
+from tuneoff.trainer.errors import (
+    CheckpointError,
+    DataError,
+    Diverged,
+    Interrupted,
+    ModelError,
+    OwnCodeError,
+)
+from tuneoff.trainer.own.recipe import OwnTraining
+from tuneoff.trainer.recipe import Recipe
 
 log = logging.getLogger(__name__)
+
+LINES, LONGEST_LINE = 10, 300
+"""Of what a failed command printed, so many lines of so many characters are kept."""
 
 UNFIT = (ArtifactError, ArtifactOutage, CheckpointError, DataError, ModelError)
 """No fault of the trial's parameters: it can go on where, or when, the fault is fixed."""
@@ -53,32 +68,15 @@ def run_trial(claim: Claim, trainer: Trainer, stop: Callable[[], bool]) -> Outco
         StorageOutage: the database stayed away for too long.
     """
     trial = claim.trial
-    grace = trial.study.spec.workers.grace_seconds
-    tick = _Tick(claim, stop, Watchdog(grace, lambda: _end_hung_process(claim)))
+    patience = _patience(claim)
+    tick = Tick(claim, stop, Watchdog(patience, lambda: _end_hung_process(claim, patience)))
     with Uploads(trial, claim.attempt, trainer, stop) as uploads:
         outcome = _train_and_score(claim, trainer, tick, uploads)
     trial.study.ledger.step(record, trial, claim.attempt, outcome)
     return outcome
 
 
-class _Tick:
-    """Keeps the trial while its epochs last, and passes on the wish to stop."""
-
-    def __init__(self, claim: Claim, stop: Callable[[], bool], watchdog: Watchdog) -> None:
-        self._claim, self._stop = claim, stop
-        self.watchdog = watchdog
-        self._every = min(claim.trial.study.spec.workers.grace_seconds / 10, 15.0)
-        self._last = time.monotonic()
-
-    def __call__(self) -> bool:
-        with self.watchdog.resting():  # the database may be away for longer than a trainer may
-            if time.monotonic() - self._last > self._every:
-                self._claim.trial.study.ledger.touch(self._claim.attempt)
-                self._last = time.monotonic()
-        return self._stop()
-
-
-def _train_and_score(claim: Claim, trainer: Trainer, tick: _Tick, uploads: Uploads) -> Outcome:
+def _train_and_score(claim: Claim, trainer: Trainer, tick: Tick, uploads: Uploads) -> Outcome:
     """How the run ended. What other workers may need of it is in the artifact store then.
 
     Raises:
@@ -96,49 +94,81 @@ def _train_and_score(claim: Claim, trainer: Trainer, tick: _Tick, uploads: Uploa
     return outcome
 
 
-def _outcome(claim: Claim, trainer: Trainer, tick: _Tick, uploads: Uploads) -> Outcome:
+def _outcome(claim: Claim, trainer: Trainer, tick: Tick, uploads: Uploads) -> Outcome:
     """Train, and translate each way in which that may end."""
     trial = claim.trial
     run = replace(trial.run, recipe=trainer.resolve(trial.run.recipe))
+    seen: list[EpochRecord] = []
     try:
-        outcome = _train(claim, run, trainer, tick, uploads)
-        if isinstance(outcome, Completed) and trial.search.kind != "arm":
-            _score(claim, run, trainer, tick, uploads)
+        outcome = _train(claim, run, trainer, tick, uploads, seen)
+        if isinstance(outcome, Completed) and trial.search.kind == "horizon":
+            score_test(claim, run, trainer, reported_test(seen))
+        elif isinstance(outcome, Completed) and trial.study.spec.table is not None:
+            score_test(claim, run, trainer, row_notes(trainer, seen))
+        elif isinstance(outcome, Completed) and trial.search.kind != "arm":
+            score(claim, run, trainer, tick, uploads, seen)
         return outcome
+    except BeyondBudget as error:
+        log.warning("%s is not resumed: %s", trial, error)
+        return Unaffordable(str(error))
     except Diverged as error:
-        return Divergence(error.epoch)
+        if trial.study.spec.table is not None:
+            trial.note_as_owner(claim.attempt, row_notes(trainer, seen))
+        before = sum(epoch.seconds for epoch in seen if not epoch.replayed)
+        return Divergence(error.epoch, before + error.seconds)
     except Interrupted as error:
         return Interruption(str(error))
     except UNFIT as error:
         return Interruption(str(error), fatal=error)
     except (LeaseLost, StorageOutage):
         raise
+    except OwnCodeError as error:
+        log.error("%s: %s", trial, error)
+        if error.lines:
+            kept = tuple(printable(line)[:LONGEST_LINE] for line in error.lines[-LINES:])
+            trial.note_as_owner(claim.attempt, PRINTED.entry(kept))
+        return Failure(str(error))
     except Exception as error:
         log.exception("%s: the trainer failed", trial)
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _train(claim: Claim, run: Run, trainer: Trainer, tick: _Tick, uploads: Uploads) -> Outcome:
-    """Enter and report each epoch, and stop after the one after which the run is to stop."""
+def _train(
+    claim: Claim,
+    run: Run,
+    trainer: Trainer,
+    tick: Tick,
+    uploads: Uploads,
+    seen: list[EpochRecord],
+) -> Outcome:
+    """Enter and report each epoch, and stop after the one after which the run is to stop.
+
+    Args:
+        seen: every epoch's record is added to it, those of earlier attempts too.
+    """
     trial, attempt, ledger = claim.trial, claim.attempt, claim.trial.study.ledger
     entered = claim.before.reached if claim.before else 0
     decided = _last_decided_epoch(claim)
-    resumed, trained, seconds = 0, 0, 0.0
-    with closing(_epochs(claim, run, trainer, tick, uploads)) as records:
-        for epoch in records:
+    start, trained, seconds = Start(claim, tick), 0, 0.0
+    with closing(_epochs(claim, run, trainer, start, uploads)) as records:
+        for record in records:
+            epoch = as_stored(trial.study.metric, run.recipe, record)
+            seen.append(epoch)
             if epoch.replayed:
-                resumed = epoch.epoch
-                if resumed > entered:
-                    ledger.resumed_from(attempt, resumed, claim.before)
+                start.resumed = epoch.epoch
+                if epoch.epoch > entered:
+                    start.seconds_before += epoch.seconds
+                    ledger.resumed_from(attempt, epoch.epoch, claim.before, start.seconds_before)
             else:
-                if trained == 0:
-                    ledger.resumed_from(attempt, resumed, claim.before)
+                start.enter()
                 trained += 1
                 seconds += epoch.seconds
                 ledger.progress(attempt, trained, seconds)
                 uploads.put()
+            if (epoch.epoch > entered or not epoch.replayed) and _is_out_of_time(trial):
+                return OutOfTime(epoch.epoch, trial.search.seconds or 0.0)
             trial.report(epoch.epoch, epoch.validation_error)
-            if epoch.accumulation > run.recipe.accumulation and not epoch.replayed:
+            if epoch.accumulation > _accumulation(run.recipe) and not epoch.replayed:
                 trial.note(ACCUMULATION.entry(epoch.accumulation))
             asks = epoch.epoch > decided or not epoch.replayed
             if (outcome := _after_epoch(claim, run, epoch, asks)) is not None:
@@ -146,17 +176,36 @@ def _train(claim: Claim, run: Run, trainer: Trainer, tick: _Tick, uploads: Uploa
     raise RuntimeError(f"the trainer ended before epoch {run.recipe.epochs} of its recipe")
 
 
+def _accumulation(recipe: AnyRecipe) -> int:
+    """The parts of a batch that a recipe asks for; own code knows nothing of such."""
+    return recipe.accumulation if isinstance(recipe, Recipe) else 1
+
+
+def _is_out_of_time(trial: TrialRef) -> bool:
+    """True if the search may train no further, by what its workers have entered."""
+    seconds = trial.search.seconds
+    if seconds is None:
+        return False
+    now = trial.study.ledger.step(read_state, trial.study, trial.search)
+    return now.is_out_of_time(seconds)
+
+
 def _epochs(
-    claim: Claim, run: Run, trainer: Trainer, tick: _Tick, uploads: Uploads
+    claim: Claim, run: Run, trainer: Trainer, start: Start, uploads: Uploads
 ) -> Generator[EpochRecord, None, None]:
     """The trainer's records, from the newest checkpoint on, wherever that was written."""
-    fetch(claim.trial, claim.before, tick)
+    fetch(claim.trial, claim.before, start.tick)
     try:
-        records = trainer.train(run.recipe, run.params, run.seed, claim.trial.folder, tick)
-        with tick.watchdog:
-            yield from tick.watchdog.over(records)
+        records = trainer.train(run.recipe, run.params, run.seed, claim.trial.folder, start)
+        # A command shows signs of life by itself; a loop that is called has none to show.
+        loop = isinstance(run.recipe, OwnTraining) and run.recipe.trainer is not None
+        with start.tick.watchdog, start.tick.heart.beating() if loop else nullcontext():
+            yield from start.tick.watchdog.over(records)
     except Interrupted:
         uploads.put()  # the checkpoint was written within an epoch
+        raise
+    except Diverged:
+        start.enter_if_clear()  # its epochs are counted from there
         raise
 
 
@@ -193,40 +242,22 @@ def _decide(trial: TrialRef) -> Decision:
     return trial.search.policy.after(seen, now.trials[trial.number])
 
 
-def _score(claim: Claim, run: Run, trainer: Trainer, tick: _Tick, uploads: Uploads) -> None:
-    """Score a promoted model on validation and, once, on the test split; keep the scores."""
-    trial = claim.trial
-    notes = ENVIRONMENT.entry(dict(trainer.describe())) | RECIPE.entry(run.recipe.to_dict())
-    # Readers elsewhere look for all of it under the last attempt, which may have trained nothing.
-    uploads.put()
-    uploads.flush(tick)
-    splits: tuple[Split, ...] = ("validation", "test")
-    for split in splits:
-        if trial.study.task.sizes.get(split, 0):
-            scores = trainer.evaluate(run.recipe, trial.folder, split)
-            keep(trial, claim.attempt, _save_scores(trial.folder, split, scores), tick)
-            if split == "test":
-                notes |= TEST_ERROR.entry(scores.error)
-    trial.note_as_owner(claim.attempt, notes)
+def _patience(claim: Claim) -> float:
+    """After how many seconds without a sign of life the trainer counts as hung.
+
+    A user's own loop is called, and gives none before its epoch ends, unless it asks whether to
+    stop: [workers] ``epoch_seconds`` is for it.
+    """
+    workers = claim.trial.study.spec.workers
+    loop = claim.trial.study.spec.trial.trainer is not None
+    return max(workers.grace_seconds, workers.epoch_seconds) if loop else workers.grace_seconds
 
 
-def _save_scores(folder: Path, split: Split, scores: Scores) -> Path:
-    path = folder / f"{split}.npz"
-    try:
-        with files.replacing(path) as file:
-            np.savez(file, logits=scores.logits, labels=scores.labels)
-    except OSError as error:
-        raise CheckpointError(
-            f"a model's scores cannot be written to {folder} ({error.strerror}); fix that and "
-            "start again: nothing is lost"
-        ) from error
-    return path
-
-
-def _end_hung_process(claim: Claim) -> None:
+def _end_hung_process(claim: Claim, patience: float) -> None:
     """Give up the attempt and this process with it: a launcher starts another."""
-    grace = claim.trial.study.spec.workers.grace_seconds
-    reason = f"the trainer hung: no batch ended in {grace:g} s"
+    loop = claim.trial.study.spec.trial.trainer is not None
+    missing = "epoch ended (see [workers] epoch_seconds)" if loop else "batch ended"
+    reason = f"the trainer hung: no {missing} in {patience:g} s"
     log.error("%s: %s; this worker ends", claim.trial, reason)
     with suppress(LeaseLost, *OUTAGES):
         attempts.close(claim.trial.study.database, claim.attempt, "lost", reason)

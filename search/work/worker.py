@@ -6,7 +6,6 @@ import logging
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,9 @@ from tuneoff.search.errors import LeaseLost, TrainingFailed
 from tuneoff.search.store.attempts import Attempt, Worker
 from tuneoff.search.study.study import Search, Study
 from tuneoff.search.work.claim import Claim, Nothing, claim
+from tuneoff.search.work.crew import Crew, Health
 from tuneoff.search.work.outcome import Failure, Interruption
+from tuneoff.search.work.sharing import in_order
 from tuneoff.search.work.trial import run_trial
 from tuneoff.trainer.contract import Trainer
 
@@ -50,7 +51,7 @@ def work(
     """Run trials of these searches until none is left.
 
     Args:
-        searches: in order of preference.
+        searches: in order of preference; those of repeats that are opened meanwhile are added.
         stop: True once this worker was asked to leave.
         advance: called when nothing is left; returns True if it made more work.
 
@@ -58,14 +59,21 @@ def work(
         ArtifactError, ArtifactOutage, CheckpointError, DataError, ModelError: this machine cannot
             train the trial, or not keep what it trains; it waits for a worker that can.
         StorageOutage: the database stayed away for too long.
-        TrainingFailed: trial after trial failed here; something is wrong with this worker.
+        TrainingFailed: one trial after another failed here; something is wrong with this worker.
     """
-    done = failures = 0
-    waiting = _Waiting()
-    while not (stop() or study.ledger.step(study.is_draining)):
+    done, waiting = 0, _Waiting()
+    health = Health(worker, study.spec.workers.max_attempts)
+    while not stop():
+        standing = study.ledger.step(study.standing)
+        if standing.draining:
+            break
+        if standing.repeats > study.repeats:
+            study, searches = _with_new_repeats(study, searches, standing.repeats)
+            waiting = _Waiting()
         found = _find_work(study, searches, worker, waiting)
         if found is Nothing.DONE:
-            if advance():
+            # Whoever only searches has not heard of a repeat that was opened since.
+            if advance() or study.ledger.step(study.standing).repeats > study.repeats:
                 waiting = _Waiting()
                 continue
             return Summary(done, stopped=False)
@@ -88,13 +96,31 @@ def work(
         done += 1
         if isinstance(outcome, Interruption) and outcome.fatal is not None:
             raise outcome.fatal
-        failures = failures + 1 if isinstance(outcome, Failure) else 0
-        if failures >= study.spec.workers.max_attempts:
-            assert isinstance(outcome, Failure)
-            raise TrainingFailed(
-                f"{failures} attempts in a row failed on {worker.name}; the last: {outcome.reason}"
-            )
+        health.note(str(found.trial), failed=isinstance(outcome, Failure))
+        if isinstance(outcome, Failure):
+            if health.is_sick:
+                raise TrainingFailed(
+                    f"{health.failures} on {worker.name} ({worker.device}); the last: "
+                    f"{outcome.reason}; look after this machine: others can go on with the trials"
+                )
+            _rest(health.pause(study.ledger.step(Crew.of, study, worker.name)), stop)
     return Summary(done, stopped=True)
+
+
+def _with_new_repeats(
+    study: Study, searches: Sequence[Search], repeats: int
+) -> tuple[Study, Sequence[Search]]:
+    """The study with so many open repeats, and what there is to do with their searches added."""
+    grown = study.grown(repeats)
+    new = [search for search in grown.arms if search.repeat >= study.repeats]
+    return grown, (*searches, *new)
+
+
+def _rest(seconds: float, stop: Callable[[], bool]) -> None:
+    """Let others come first, unless asked to leave."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not stop():
+        time.sleep(min(left, POLL_SECONDS))
 
 
 @dataclass
@@ -131,18 +157,20 @@ class _Waiting:
 def _find_work(
     study: Study, searches: Sequence[Search], worker: Worker, waiting: _Waiting
 ) -> Claim | Nothing:
-    """A trial of the first search with the fewest workers that has one."""
+    """A trial of the first search that has one, in the order in which they are looked at."""
     names = [search.name for search in searches]
     live = study.ledger.live(names)
     if waiting.is_in_vain(live, study.spec.workers.grace_seconds):
         return Nothing.WAIT
-    busy = Counter(attempt.search for attempt in live)
-    answer = Nothing.DONE
-    for search in sorted(searches, key=lambda s: (s.repeat, busy[s.name])):
-        found = claim(study, search, worker)
-        if isinstance(found, Claim):
-            return found
-        if found is Nothing.WAIT:
-            answer = Nothing.WAIT
+    for again in (False, True):
+        answers: set[Nothing] = set()
+        for search in in_order(study, searches, live):
+            found = claim(study, search, worker, again=again)
+            if isinstance(found, Claim):
+                return found
+            answers.add(found)
+        if Nothing.AGAIN not in answers:
+            break
+    answer = Nothing.DONE if answers == {Nothing.DONE} else Nothing.WAIT
     waiting.note(live)
     return answer

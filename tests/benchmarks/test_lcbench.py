@@ -109,8 +109,14 @@ def test_a_run_is_recorded_and_resumed(
         (["--policies", "random,gp+asha"], "unknown pruner 'asha'"),
         (["--policies", "gp:startup"], "'startup' is not KEY=VALUE"),
         (["--policies", "gp:start=3"], "unknown option 'start'"),
+        (["--policies", "one-at-a-time:start=3"], "start=3 is none of hand, middle"),
+        (["--policies", "one-at-a-time:pace=3"], "unknown option 'pace'"),
         (["--policies", "gp:startup=many"], "startup=many is not a whole number"),
-        (["--policies", "gp:startup=0"], "startup and min_epochs begin at 1"),
+        (["--policies", "gp:startup=0"], "begin at 1"),
+        (["--policies", "gp:candidates=3"], "are not for this sampler"),
+        (["--policies", "top-k:candidates=900"], "more than budget.epochs = 1040"),
+        (["--policies", "hand:persona=novice"], "NAME one of paper, careful, grid"),
+        (["--policies", "hand+median:persona=grid"], "write hand:persona=NAME"),
         ([], "name at least one"),
         (["--policies", "random", "--space", "tiny"], "'tiny' is not one of"),
         (["--policies", "random", "--model", "nowhere/model.onnx"], "cannot be read"),
@@ -176,10 +182,10 @@ def test_the_hand_setting_has_the_error_of_the_reference(surrogate: Any) -> None
 
 def test_options_of_a_policy_reach_it(lcbench: ModuleType) -> None:
     space = lcbench.search_space("full")
-    plain = lcbench.build_policy("tpe+successive-halving", space, (1, 2))
+    plain = lcbench.build_policy("tpe+successive-halving", space, (1, 2), 20)
     assert (plain.startup, plain.pruning.min_epochs, plain.pruning.reduction) == (5, 1, 3)
     written = "tpe+successive-halving:startup=7:min_epochs=2:reduction=4"
-    policy = lcbench.build_policy(written, space, (1, 2))
+    policy = lcbench.build_policy(written, space, (1, 2), 20)
     assert (policy.startup, policy.pruning.min_epochs, policy.pruning.reduction) == (7, 2, 4)
     assert policy.pruning.horizon == 52
     assert policy.seed == (1, 2)

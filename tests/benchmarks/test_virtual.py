@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial
 from tuneoff.search.policies.arm import Arm
 from tuneoff.search.policies.base import Decision, History, Job, NewTrial, Policy, ResumeTrial
 from tuneoff.search.policies.pruning import Pruning
+from tuneoff.search.spec.arm_section import ArmSpec
 from tuneoff.search.spec.registry import SAMPLERS
-from tuneoff.search.spec.sections import ArmSpec
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.trainer.recipe import HyperParams, Recipe
 
@@ -43,7 +43,7 @@ def curve(params: Mapping[str, Any]) -> list[float]:
 def policy_of(name: str) -> Policy:
     sampler, _, pruner = name.partition("+")
     settings = ArmSpec(sampler=sampler, pruner=pruner or "none")
-    arm = Arm(settings, SPACE, (7, 0), Pruning.of(settings, HORIZON))
+    arm = Arm(settings, SPACE, (7, 0), Pruning.of(settings, HORIZON), 10 * HORIZON)
     policy: Policy = SAMPLERS.load(sampler)(arm)
     return policy
 

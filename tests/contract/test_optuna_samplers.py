@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -183,3 +183,97 @@ def test_random_search_looks_at_nothing() -> None:
     """So a proposal of it needs no copy of ten thousand trials."""
     history = trials(5, TrialState.COMPLETE), trials(3, TrialState.PRUNED, seed=1)
     assert suggestion(RandomSampler(seed=7), *history) == suggestion(RandomSampler(seed=7))
+
+
+@pytest.mark.parametrize("high", [0.4, 2.0])
+def test_a_suggestion_that_lies_in_another_range_is_stored_with_that_range(high: float) -> None:
+    """Its sampler is not asked again, and cannot refuse: ``CurveGPSampler`` has to bear it."""
+    study = optuna.create_study(sampler=GPSampler(seed=0))
+    study.add_trials(trials(12, TrialState.COMPLETE))
+    for _ in range(8):
+        study.tell(study.ask({**SPACE, "x": FloatDistribution(0.0, high)}), 1.0)
+    assert {trial.distributions["x"].high for trial in study.trials[12:]} == {high}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "changed", [FloatDistribution(1e-3, 1.0, log=True), IntDistribution(0, 1)], ids=str
+)
+def test_another_scale_or_kind_is_refused_before_it_is_stored(changed: BaseDistribution) -> None:
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    study.tell(study.ask(SPACE), 1.0)
+    with pytest.raises(ValueError, match="Cannot set different"):
+        study.ask({"x": changed})
+    assert "x" not in study.trials[-1].params
+
+
+# What ``search.policies.replayed`` relies on
+
+
+class Noting(RandomSampler):
+    """Notes what it is asked and told, and draws x = 0.25 by itself and the rest at random."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self.notes: list[tuple[Any, ...]] = []
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {"x": SPACE["x"]}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        self.notes.append(("ask", trial.number, [t.state.name for t in study.get_trials()]))
+        return {"x": 0.25}
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        self.notes.append(("tell", trial.number, state.name, values))
+        study.stop()
+
+
+class Stopping(Study):
+    """Notes that it was stopped."""
+
+    stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.mark.parametrize("pruner", [optuna.pruners.NopPruner(), optuna.pruners.HyperbandPruner()])
+def test_a_sampler_is_asked_and_told_outside_of_optimize(
+    pruner: optuna.pruners.BasePruner,
+) -> None:
+    """And may stop the study there, which has to be a method of ours: Optuna's own raises."""
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(storage=storage, study_name="s", sampler=(sampler := Noting()))
+    study = Stopping("s", storage, sampler, pruner)
+    first, second, third = (study.ask(SPACE) for _ in range(3))
+    assert not study.stopped
+    second.report(0.7, 1)
+    second.report(0.4, 2)
+    study.tell(second, state=TrialState.PRUNED)
+    assert study.stopped
+    study.tell(first, state=TrialState.FAIL)
+    study.tell(third, 0.1)
+    assert third.params["x"] == 0.25
+    assert sampler.notes == [
+        ("ask", 0, ["RUNNING"]),
+        ("ask", 1, ["RUNNING"] * 2),
+        ("ask", 2, ["RUNNING"] * 3),
+        ("tell", 1, "PRUNED", [0.4]),
+        ("tell", 0, "FAIL", None),
+        ("tell", 2, "COMPLETE", [0.1]),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_qmc_forgets_its_place_in_a_new_study() -> None:
+    """Trials that are added do not bring it along: it has to be taken through them."""
+    sampler = optuna.samplers.QMCSampler
+    study = mirror(sampler(seed=0))
+    for _ in range(4):
+        study.tell(study.ask(SPACE), 1.0)
+    later = [mirror(sampler(seed=0), study.get_trials()[:n]).ask(SPACE).params for n in (2, 3, 4)]
+    assert later[0] == later[1] == later[2] == study.trials[1].params

@@ -16,6 +16,7 @@ from optuna.study import StudyDirection
 OUTAGES = (sa.exc.OperationalError, StorageInternalError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_an_outage_raises_and_leaves_the_storage_usable(
     postgres_server: Any, postgres_url: str, mode: str
@@ -57,3 +58,44 @@ def test_another_process_can_use_the_url(postgres_url: str) -> None:
     assert optuna.get_all_study_names(storage) == ["theirs"]
     storage.remove_session()
     storage.engine.dispose()
+
+
+def test_psycopg_knows_which_options_a_url_may_have() -> None:
+    """So that one that is misspelt is refused before it is sent, or shown, anywhere."""
+    import psycopg
+
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    assert known >= {"password", "passfile", "service", "options", "sslmode", "connect_timeout"}
+    assert "pasword" not in known
+
+
+def test_the_driver_knows_the_number_that_the_server_gives_a_session(postgres_url: str) -> None:
+    """By it we know that nobody stands between us and the server."""
+    engine = sa.create_engine(postgres_url)
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        found = connection.scalar(sa.text("SELECT pg_backend_pid()"))
+        assert driver.info.backend_pid == found
+    engine.dispose()
+
+
+def test_a_wait_for_a_lock_ends_by_a_timeout_that_its_own_statement_sets(postgres_url: str) -> None:
+    engine = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    wait = "SELECT set_config('lock_timeout', '50ms', true), pg_advisory_lock(7)"
+    with engine.connect() as holder, engine.connect() as other:
+        holder.execute(sa.text("SELECT pg_advisory_lock(7)"))
+        with pytest.raises(sa.exc.OperationalError) as caught:
+            other.execute(sa.text(wait))
+        assert caught.value.orig is not None
+        assert getattr(caught.value.orig, "sqlstate", None) == "55P03"
+        assert other.scalar(sa.text("SHOW lock_timeout")) == "0"
+    engine.dispose()
+
+
+def test_options_of_the_environment_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from psycopg import pq
+
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "7")
+    found = {option.keyword: option.val for option in pq.Conninfo.get_defaults()}
+    assert found[b"connect_timeout"] == b"7"

@@ -23,7 +23,11 @@ import numpy as np
 import psutil
 import pytest
 import sqlalchemy as sa
+from browser import NAMES, find_browser
 from PIL import Image
+
+from tuneoff.files import write_text
+from tuneoff.once import made_once
 
 STUDY = Path(__file__).resolve().parents[2] / "studies" / "digits.toml"
 SMALL = {
@@ -40,7 +44,6 @@ SMALL = {
     "promote.seeds": "2",
     "promote.epochs": "3",
 }
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -64,20 +67,10 @@ def digits() -> Callable[..., list[str]]:
 
 
 @pytest.fixture(scope="session")
-def environment(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """For subprocesses: one thread each, compiled modules kept, no settings of our own."""
+def environment() -> dict[str, str]:
+    """For subprocesses: one thread each, no settings of our own."""
     values = {k: v for k, v in os.environ.items() if not k.startswith("TUNEOFF_")}
-    values |= {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "80"}
-    cache = request.config.cache
-    if not values.pop("PYTHONDONTWRITEBYTECODE", "") or cache is None:
-        yield values
-        return
-    # Compiling torch takes longer than all else that a short process does.
-    values["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "pycache_prefix", values["PYTHONPYCACHEPREFIX"])
-        patch.setattr(sys, "dont_write_bytecode", False)
-        yield values
+    return values | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "80"}
 
 
 @dataclass(frozen=True)
@@ -261,14 +254,30 @@ def finished_once(
     environment: dict[str, str],
     digits: Callable[..., list[str]],
 ) -> Finished:
-    """A small study, run to its end by ``tuneoff run`` once for all tests; do not change it."""
-    folder = tmp_path_factory.mktemp("finished")
-    tuneoff = Tuneoff(folder, environment, f"sqlite:///{folder}/tuneoff.db")
-    try:
-        done = tuneoff("run", *digits(), "--workers", "2", limit=280)
-    finally:
-        tuneoff.close()
-    return Finished(folder, "".join(done.out))
+    """A small study, run to its end by ``tuneoff run`` once for all tests; do not change it.
+
+    The workers of pytest-xdist share it, so that it is run once and not by each of them.
+    """
+    base = tmp_path_factory.getbasetemp()
+    place = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, output = place / "finished-study", place / "finished-study.txt"
+
+    def find() -> Finished | None:
+        return Finished(folder, output.read_text()) if output.exists() else None
+
+    def make() -> Finished:
+        shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed at it
+        folder.mkdir()
+        tuneoff = Tuneoff(folder, environment, f"sqlite:///{folder}/tuneoff.db")
+        try:
+            done = tuneoff("run", *digits(), "--workers", "2", limit=280)
+        finally:
+            tuneoff.close()
+        said = "".join(done.out)
+        write_text(output, said)
+        return Finished(folder, said)
+
+    return made_once(find, make, place / "finished-study.lock")
 
 
 @pytest.fixture
@@ -317,12 +326,16 @@ class Ledger:
         return sum(row.epochs for row in self.attempts())
 
     def trials(self) -> list[Mapping[str, Any]]:
-        """Every trial, with its search, number, state, value and last reported epoch."""
+        """Every trial of a search, with its search, number, state, value and last reported epoch.
+
+        Those of the study NAME, which optuna-dashboard shows, are copies and are left out.
+        """
         return self._rows(
             'SELECT s.study_name AS "search", t.number, t.state, v.value, '
             "(SELECT MAX(step) FROM trial_intermediate_values i WHERE i.trial_id = t.trial_id)"
             " AS epochs FROM trials t JOIN studies s ON s.study_id = t.study_id"
             " LEFT JOIN trial_values v ON v.trial_id = t.trial_id"
+            " WHERE s.study_name LIKE '%/%'"
             " ORDER BY s.study_name, t.number"
         )
 
@@ -345,6 +358,23 @@ def until() -> Callable[..., Any]:
         return found
 
     return wait
+
+
+@pytest.fixture
+def bad_network(postgres_server: Any) -> Iterator[Any]:
+    """A network between us and Postgres, good as yet (see network.py)."""
+    postgres_server.start()
+    spec = importlib.util.spec_from_file_location("network", Path(__file__).with_name("network.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["network"] = module  # where its dataclasses look
+    spec.loader.exec_module(module)
+    folder = sa.make_url(postgres_server.url("x")).query["host"]
+    made = module.BadNetwork(f"{folder}/.s.PGSQL.5432")
+    yield made
+    made.close()
+    del sys.modules["network"]
 
 
 @pytest.fixture
@@ -418,9 +448,9 @@ def write_zip(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def dump_dom() -> Callable[..., str]:
     """The document at a URL after its scripts have run, in a real browser."""
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    browser = find_browser()
     if browser is None:
-        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)}")
+        pytest.skip(f"no browser here: none of {', '.join(NAMES)}")
 
     def dump(url: str, profile: Path, *options: str) -> str:
         command = [

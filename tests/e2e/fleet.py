@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 import optuna
 
-from tuneoff.search.errors import SearchError
+from tuneoff.search.errors import SearchError, StorageOutage
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Worker
@@ -312,17 +312,19 @@ def work(order: Order) -> int:
         me = replace(me, process="")
     with Stop() as stop:
         try:
-            study = _study(order)
-            wrap_storage(study.database)
+            study = _study(order, stop)
+            study.ledger.step(wrap_storage, study.database)
             workers.work(study, study.arms, trainer, me, stop)
         except (SearchError, TrainerError) as error:
             print(f"Error: {error}", flush=True)
-            return 1
+            outage = isinstance(error, StorageOutage)
+            return 128 + stop.signal if stop.signal and outage else 1
     return 128 + stop.signal if stop.signal else 0
 
 
-def _study(order: Order) -> Study:
-    database = open_database(order.url, create=order.spec is not None, patience=order.patience)
+def _study(order: Order, stop: Callable[[], bool] = lambda: False) -> Study:
+    create = order.spec is not None
+    database = open_database(order.url, create=create, patience=order.patience, stop=stop)
     if order.spec is None:
         return open_study(database, order.name, Path(order.work))
     return create_study(database, StudySpec.parse(order.spec, "order"), TASK, Path(order.work))

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import psutil
 
+AWAY = "away"  # as if the controller could not be reached
+AWAY_SAYS = "Unable to contact slurm controller (connect failure)"
 PARTITIONS = ("short", "long")
 
 
@@ -43,6 +45,9 @@ def sbatch(state: Path, words: list[str]) -> int:
     """Take a script, and have each job of its array run."""
     script = Path(words[0]).read_text()
     wanted = dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", script, flags=re.MULTILINE))
+    if wanted.get("partition") == AWAY:
+        print(f"sbatch: error: Batch job submission failed: {AWAY_SAYS}", file=sys.stderr)
+        return 1
     if wanted.get("partition", PARTITIONS[0]) not in PARTITIONS:
         print(f"sbatch: error: invalid partition specified: {wanted['partition']}", file=sys.stderr)
         print("sbatch: error: Batch job submission failed: Invalid partition", file=sys.stderr)

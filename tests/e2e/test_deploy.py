@@ -151,6 +151,17 @@ class TestComposeFile:
         published = {name: s["ports"] for name, s in self.SERVICES.items() if "ports" in s}
         assert published == {"proxy": ["127.0.0.1:8080:8080"]}
 
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_no_container_may_do_more_than_it_needs(self, name: str) -> None:
+        service = self.SERVICES[name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert "cap_add" not in service
+        assert not service.get("privileged", False)
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert min(map(int, service["user"].split(":"))) > 0
+        assert "/tmp" in service["tmpfs"]
+
     def test_the_proxy_reaches_nothing_but_the_dashboard(self) -> None:
         networks = {name: set(s["networks"]) for name, s in self.SERVICES.items()}
         assert networks["proxy"] & networks["dashboard"]
@@ -219,6 +230,8 @@ class TestKubernetes:
                 files[volume["name"]] = made[volume["secret"]["secretName"]]
             elif "configMap" in volume:
                 files[volume["name"]] = maps[volume["configMap"]["name"]]
+            elif "emptyDir" in volume:
+                files[volume["name"]] = ""
             else:
                 claim = volume["persistentVolumeClaim"]["claimName"]
                 assert ("PersistentVolumeClaim", claim) in documents
@@ -232,6 +245,7 @@ class TestKubernetes:
             assert set(mounts) <= set(files)
             there = {f"{path}/{files[volume]}".rstrip("/") for volume, path in mounts.items()}
             assert settings["PGSERVICEFILE"] in there
+            assert settings["HOME"] in there
             if container["name"] != "wait":
                 assert settings["TUNEOFF_WORK"] in there
             words = container.get("args", [])
@@ -240,6 +254,19 @@ class TestKubernetes:
                 re.findall(r"\$\(?(\w+)", " ".join([*words, *container.get("command", [])]))
             )
             assert variables <= set(settings)
+
+    @pytest.mark.parametrize("name", JOBS)
+    def test_no_container_may_do_more_than_it_needs(self, name: str) -> None:
+        found = pod(JOBS[name])
+        assert found["automountServiceAccountToken"] is False
+        assert found["securityContext"]["runAsNonRoot"] is True
+        assert found["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(JOBS[name]):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
 
     def test_the_settings_are_those_of_compose(self) -> None:
         ours = next(doc["data"] for doc in kubernetes() if doc["kind"] == "ConfigMap")
@@ -607,6 +634,8 @@ def proxy(trained: Stack, dashboard: int, until: Callable[..., Any]) -> Iterator
     template = trained.mounts("proxy")[target].read_text()
     site = trained.localise("proxy", template.replace("${DASHBOARD}", f"127.0.0.1:{dashboard}"))
     assert "listen 8080;" in site
+    assert "auth_delay 3s;" in site
+    site = site.replace("auth_delay 3s;", "auth_delay 1s;")
     folder = trained.folder / "nginx"
     folder.mkdir()
     (folder / "site.conf").write_text(site.replace("listen 8080;", f"listen 127.0.0.1:{port};"))
@@ -710,7 +739,8 @@ class TestProcesses:
         assert status == 200
         summaries = json.loads(body)["study_summaries"]
         names = {summary["study_name"] for summary in summaries}
-        assert names == {f"small/{search}" for search in ("hand/0", "random/0", "full", "ensemble")}
+        searches = {f"small/{search}" for search in ("hand/0", "random/0", "full", "ensemble")}
+        assert names == {"small", *searches}
         assert answer(proxy, "HEAD", "/dashboard/", login)[0] == 200
 
         for wrong in ("", "tuneoff:wrong", "nobody:", login.replace("tuneoff", "Tuneoff")):
@@ -740,7 +770,7 @@ class TestProcesses:
     def test_a_dump_can_be_restored(
         self, trained: Stack, read_ledger: Callable[..., Any], until: Callable[..., Any]
     ) -> None:
-        folder = trained.mounts("backup")["/backups"]
+        folder = trained.mounts("backup")["/var/lib/postgresql"]
         old = [folder / f"tuneoff-2020-01-0{day}.dump" for day in (1, 2, 3)]
         for path in (*old, folder / "tuneoff-2020-01-04.dump.part"):
             path.write_text("old")
@@ -759,13 +789,13 @@ class TestProcesses:
         found = re.search(r"docker compose exec backup (pg_restore .*?\.dump)\n", said, re.DOTALL)
         assert found is not None
         *restore, dumped = shlex.split(found[1].replace("\\\n#", ""))
-        assert dumped == "/backups/tuneoff-2026-11-23.dump"
+        assert dumped == "/var/lib/postgresql/tuneoff-2026-11-23.dump"
         engine = sa.create_engine(trained.url("tuneoff"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(sa.text("CREATE DATABASE restored"))
         engine.dispose()
         changes = {"PGSERVICEFILE": str(trained.service_file("restored"))}
-        dumped = f"/backups/{dump.name}"
+        dumped = f"/var/lib/postgresql/{dump.name}"
         assert trained.run("backup", [*restore, dumped], changes=changes) == 0, trained.said()
         here, there = (read_ledger(trained.url(name)) for name in ("tuneoff", "restored"))
         assert there.attempts() == here.attempts() != []
@@ -784,7 +814,7 @@ class TestProcesses:
         folder.mkdir()
         (folder / "tuneoff-2020-01-01.dump").write_text("old")
         command = stack.services["backup"]["command"]
-        assert command[-1] == "/backups"
+        assert command[-1] == "/var/lib/postgresql"
         changes = {"PGSERVICEFILE": str(stack.service_file("no_such_database"))}
         process = stack.start("backup", [*command[:-1], str(folder)], changes=changes)
         log = stack.log("backup")

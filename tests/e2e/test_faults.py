@@ -34,7 +34,6 @@ from tuneoff.search.store import attempts
 from tuneoff.search.store.attributes import DIVERGED, FAILURE
 from tuneoff.search.store.database import Database, open_database
 from tuneoff.search.study.opening import create_study, open_study
-from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.study import Study
 from tuneoff.search.study.trial_ref import add_trial
 from tuneoff.trainer.contract import Task
@@ -587,6 +586,85 @@ def test_every_connection_is_ended(
     ordeal.check(faults=0, epochs=24 * EPOCHS)
 
 
+def test_sessions_are_ended_at_random(
+    postgres_arena: str, postgres_server: Any, make_ordeal: Callable[..., Ordeal]
+) -> None:
+    """One after another for a minute, of workers that train and of workers that start."""
+    postgres_server.start()
+    rounds = int(os.environ.get("TERMINATION_ROUNDS", "1"))
+    epochs = 12 * EPOCHS * rounds
+    ordeal = make_ordeal(
+        postgres_arena,
+        grace=10,
+        budget={"epochs": epochs},
+        arms={"random": {"sampler": "random"}, "tpe": {"sampler": "tpe", "startup": 4}},
+    )
+    chance, ended = random.Random(0), 0
+    workers = [ordeal.start() for _ in range(6)]
+    began = time.monotonic()
+    while not all(worker.ended.is_set() for worker in workers):
+        assert time.monotonic() < began + (60 + WAIT) * rounds, "it does not end"
+        time.sleep(chance.uniform(0.02, 0.3))
+        if time.monotonic() > began + 60 * rounds:
+            continue  # a slow machine cannot reconnect as often as this
+        ended += len(
+            postgres_server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE"
+                " pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                f" ORDER BY hashint4(pid + {chance.randrange(10**6)}) LIMIT 1"
+            )
+        )
+        if chance.random() < 0.1 and sum(not w.ended.is_set() for w in workers) < 8:
+            workers.append(ordeal.start())
+    for worker in workers:
+        worker.wait(0)
+    assert ended > 20
+    ordeal.check(faults=0, epochs=2 * epochs)
+    print(f"{ended} sessions ended, {len(workers)} workers, {time.monotonic() - began:.0f} s")
+
+
+# The network between workers and Postgres
+
+
+def test_a_bad_network(
+    postgres_arena: str, bad_network: Any, make_ordeal: Callable[..., Ordeal]
+) -> None:
+    """Answers are late, some are lost on the way, connections break, and nothing gets through."""
+    name = sa.make_url(postgres_arena).database
+    ordeal = make_ordeal(postgres_arena, grace=60, budget={"epochs": 8 * EPOCHS})
+    ordeal.url = f"postgresql://postgres@127.0.0.1:{bad_network.port}/{name}"
+    weather = bad_network.weather
+    weather.delay, weather.loss, weather.reset = 0.01, 0.01, 0.003
+    workers = [ordeal.start() for _ in range(3)]
+    for count in (4, 12):
+        ordeal.wait_for("trained", count)
+        bad_network.cut()
+        time.sleep(3)
+        bad_network.mend()
+    for worker in workers:
+        worker.wait(0)
+    assert bad_network.resets > 0
+    ordeal.url = postgres_arena
+    ordeal.check(faults=0, epochs=8 * EPOCHS)
+
+
+def test_a_worker_that_is_cut_off_loses_its_trial(
+    postgres_arena: str, bad_network: Any, make_ordeal: Callable[..., Ordeal]
+) -> None:
+    """Another one goes on with it, and what the first one says later is not heard."""
+    name = sa.make_url(postgres_arena).database
+    ordeal = make_ordeal(postgres_arena, grace=2)
+    through = f"postgresql://postgres@127.0.0.1:{bad_network.port}/{name}"
+    lonely = ordeal.start(url=through, elsewhere=True)
+    lonely.faulted = True
+    ordeal.wait_for("trained", 1)
+    bad_network.cut()
+    ordeal.finish(elsewhere=True)
+    bad_network.mend()
+    lonely.wait(0)
+    ordeal.check(faults=1)
+
+
 # 6: Sixteen at once
 
 
@@ -628,7 +706,7 @@ def failed_for_good(ordeal: Ordeal) -> str:
     assert {trial.state for trial in (good, *others)} == {TrialState.COMPLETE}
     assert len([row for row in ordeal.rows() if row.trial == 1]) == 3
     reason: str = FAILURE.of(bad)
-    assert read_status(Snapshot.of(ordeal.study)).failures == (f"{search.name}#1: {reason}",)
+    assert read_status(ordeal.study).failures == (f"{search.name}#1: {reason}",)
     return reason
 
 
@@ -660,6 +738,31 @@ def test_a_trainer_that_always_raises(
     ordeal = make_ordeal(arena, attempts=3)
     ordeal.supervise(2, fault("in epoch", do, nth=0, trial="00001"))
     assert failed_for_good(ordeal) == f"3 attempts failed; the last: {reason}"
+
+
+@pytest.mark.slow
+def test_a_sick_worker_beside_a_healthy_one(
+    arena: str, make_ordeal: Callable[..., Ordeal], make_tuneoff: Callable[..., Any]
+) -> None:
+    """Every attempt on it fails: no trial is lost to it, and it is named."""
+    ordeal = make_ordeal(arena, attempts=3)
+    healthy = ordeal.start(epoch_seconds=2.0)
+    ordeal.wait_for("trained")
+    sick = ordeal.start(fault("in epoch", "out of memory", nth=0))
+    healthy.wait(0)
+    assert sick.ended.wait(WAIT)
+    (search,) = ordeal.study.arms
+    trials = ordeal.study.trials(search)
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert len(trials) == TRIALS
+    failed = [row for row in ordeal.rows() if row.end == "failed"]
+    assert len({row.trial for row in failed}) == len(failed) >= 2
+    assert {row.worker.rpartition("/")[2] for row in failed} == {str(sick.pid)}
+    said = make_tuneoff(arena)("status", ordeal.values["name"]).text
+    line = (
+        f"{failed[0].worker} (cpu): {len(failed)} attempts at {len(failed)} trials in a row failed"
+    )
+    assert line in " ".join(said.split())
 
 
 @pytest.mark.slow
@@ -816,7 +919,7 @@ GRACE = 2.5
 def test_at_random(
     request: pytest.FixtureRequest, make_ordeal: Callable[..., Ordeal], round_: int
 ) -> None:
-    """Forty short trials, four workers, a dozen faults; FAULT_ROUNDS says how often."""
+    """Forty short trials, four workers and a sick one, a dozen faults; FAULT_ROUNDS: how often."""
     arena = request.getfixturevalue(("sqlite_arena", "postgres_arena")[round_ % 2])
     chance = random.Random(round_)
     ordeal = make_ordeal(
@@ -831,10 +934,12 @@ def test_at_random(
         },
     )
     workers = [ordeal.start(epoch_seconds=0.1) for _ in range(4)]
+    # On a fifth one every attempt fails.
+    sick = ordeal.start(fault("in epoch", "out of memory", nth=0), epoch_seconds=0.1)
     sleepers: dict[int, tuple[float, Worker]] = {}  # when to wake whom
     # A newborn that has not come to listen yet dies of any signal.
     codes = {-signal.SIGKILL, *(128 + n for n in ASKING), *(-n for n in ASKING)}
-    faults = 0
+    faults, restarts = 0, 2 * (round_ % 2)
     deadline = time.monotonic() + WAIT
     while workers:
         assert time.monotonic() < deadline, "the study does not come to its end"
@@ -848,6 +953,10 @@ def test_at_random(
             if worker.code != 0:
                 assert worker.code in codes, f"{worker.code}: {worker.log.read_text()}"
                 workers.append(ordeal.start(epoch_seconds=0.1))
+                if restarts:  # it starts while the database does
+                    restarts -= 1
+                    server = request.getfixturevalue("postgres_server")
+                    server.restart(chance.uniform(0, 0.5), chance.choice(("fast", "immediate")))
         if workers and faults < 12:
             worker = chance.choice(workers)
             number = chance.choice([signal.SIGKILL] * 3 + [signal.SIGSTOP] * 2 + list(ASKING))
@@ -856,8 +965,14 @@ def test_at_random(
             if number == signal.SIGSTOP:
                 moment = time.monotonic() + chance.uniform(0, 1.6 * GRACE)
                 sleepers[worker.pid] = moment, worker
-    ordeal.check(faults=faults, epochs=None)
+    assert sick.ended.wait(WAIT)
+    assert sick.code in (0, 1), sick.log.read_text()
     rows = ordeal.rows()
+    failed = sum(row.end == "failed" for row in rows)
+    ordeal.check(faults=faults + failed, epochs=None)
+    assert not any(
+        t.state == TrialState.FAIL for s in ordeal.study.arms for t in ordeal.study.trials(s)
+    )
     spent = {
         search.arm: sum(row.epochs for row in rows if row.search == search.name)
         for search in ordeal.study.arms

@@ -103,7 +103,7 @@ def test_on_this_machine(own: Own) -> None:
     own("tuneoff", "run", "study.toml", "--workers", "1")
     own("tuneoff", "create", "study.toml", "--set", "name=launched")
     own("tuneoff", "launch", "launched", "--workers", "1")
-    assert "2 / 2" in own("tuneoff", "status", "launched")
+    assert "2/2" in own("tuneoff", "status", "launched")
     own("tuneoff", "export", "small", "-o", "best.toml")
     torchrun = ["torchrun", "--standalone", "--nproc-per-node", "2", "--no-python"]
     said = own(*torchrun, "tuneoff", "train", "best.toml", "--device", "cpu")
@@ -121,7 +121,7 @@ def test_in_a_job_of_slurm(
     own("tuneoff", "launch", "small", "--on", "slurm", "--workers", "1", *storage, **place)
     assert any("-P -u -m submitit" in line for line in slurm_cluster.script("101"))
     until(lambda: slurm_cluster.told("101") == "ENDED 0", "the end", 240)
-    assert "2 / 2" in own("tuneoff", "status", "small", *storage)
+    assert "2/2" in own("tuneoff", "status", "small", *storage)
 
 
 def test_on_ray(own: Own, ray_folder: Path) -> None:
@@ -129,4 +129,4 @@ def test_on_ray(own: Own, ray_folder: Path) -> None:
     own("tuneoff", "create", "study.toml")
     launch = ("launch", "small", "--on", "ray", "--address", "local", "--workers", "1")
     own("tuneoff", *launch, RAY_TMPDIR=str(ray_folder))
-    assert "2 / 2" in own("tuneoff", "status", "small")
+    assert "2/2" in own("tuneoff", "status", "small")

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from browser import NAMES, find_browser
 
+from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.write import write_report
 from tuneoff.search.results.compare import compare
 from tuneoff.search.results.records import ArmRun, Recommendation, Step, StudyResults, TrialCurve
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FIGURES = (
+    "why-0",
+    "why-1",
     "anytime-0",
     "recommendations-0",
     "parameters-0",
     "parameters-1",
+    "parallel-0",
     "learning-0",
     "learning-1",
 )
+GRIDS = tuple(name for name in FIGURES if name.startswith(("parameters", "learning")))
 NASTY = "</title><script>document.title = 'owned'</script>"
 
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    found = find_browser()
     if found is None:
-        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)}")
+        pytest.skip(f"no browser here: none of {', '.join(NAMES)}")
     return found
 
 
@@ -59,7 +63,7 @@ def dump_dom(browser: str, page: Path, profile: Path, *options: str) -> str:
 def one_run(arm: str, repeat: int, error: float) -> ArmRun:
     steps = tuple(Step(5 * n + 5, n, 5, error + 0.05 * (3 - n), True) for n in range(4))
     recommended = Recommendation(
-        3, {"lr": 0.01, "momentum": 0.9}, error, error - 0.02, error - 0.01
+        3, {"lr": 0.01, "momentum": 0.9}, error, (error - 0.02,), (error - 0.01,)
     )
     return ArmRun(arm, repeat, 20, 20, 60.0, {"complete": 4}, steps, recommended)
 
@@ -83,7 +87,7 @@ def write(out: Path, arms: tuple[str, str]) -> Path:
         for step in run.steps
     ]
     results = StudyResults(NASTY, arms, 3, 5, 0.9, runs)
-    return write_report(results, compare(results), out, trials=trials)
+    return write_report(ReportData(results, compare(results), trials), out)
 
 
 def figure_part(dom: str, name: str) -> str:
@@ -128,7 +132,7 @@ def test_grids_are_drawn_at_their_final_width(browser: str, tmp_path: Path) -> N
     """Figures side by side must not overlap: each is at most its share of the page wide."""
     page = write(tmp_path / "report", ("bayes", NASTY))
     dom = dump_dom(browser, page, tmp_path / "profile", "--window-size=1200,1000")
-    for name in FIGURES[2:]:
+    for name in GRIDS:
         width = re.search(r'class="main-svg"[^>]* width="([\d.]+)"', figure_part(dom, name))
         assert width is not None
         assert float(width.group(1)) < 400

@@ -159,16 +159,18 @@ def test_bad_input(
 ) -> None:
     """One line, and nothing is submitted."""
 
-    def refused(*words: str, on: Any = created, **environment: str) -> str:
+    def refused(*words: str, on: Any = created, code: int = 2, **environment: str) -> str:
         environment = {**cluster.environment, **environment}
-        said = on("launch", "digits", "--on", "slurm", *words, code=2, **environment)
-        assert len(said.err) == 1, said.text
+        said = on("launch", "digits", "--on", "slurm", *words, code=code, **environment)
+        errors = [line for line in said.err if "password on the command line" not in line]
+        assert len(errors) == 1, said.text
         assert said.out == []
-        line: str = said.err[0]
+        line: str = errors[0]
         return line
 
     line = refused("--partition", "lunch")
     assert "sbatch refuses the job: invalid partition specified: lunch" in line
+    assert "Slurm cannot be reached" in refused("--partition", "away", code=1)
     assert "there is no sbatch here" in refused(PATH=os.defpath)
     on_sqlite = make_tuneoff()
     on_sqlite("create", *digits(**ARMS))

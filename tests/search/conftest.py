@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
 
+from tuneoff.search.results.compare import compare
+from tuneoff.search.results.decision.rule import standing_rule
+from tuneoff.search.results.records import ArmRun, Recommendation, Step, StudyResults
+from tuneoff.search.results.side_by_side.records import Member
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store import attempts, schema
 from tuneoff.search.store.attempts import Attempt, Worker
@@ -22,13 +26,22 @@ from tuneoff.search.store.tables import attempts_table
 from tuneoff.search.study.opening import create_study
 from tuneoff.search.study.study import Search, Study
 from tuneoff.testing import CurveTrainer
-from tuneoff.testing.trainers import TEN_CLASSES
+from tuneoff.testing.curve_trainer import TEN_CLASSES
 
 _numbers = itertools.count()
 
-# The machine is shared: a slow example is no failure.
-settings.register_profile("search", deadline=None, max_examples=50)
-settings.load_profile("search")
+
+@pytest.fixture(scope="session", autouse=True)
+def hurry() -> Iterator[None]:
+    """SQLite does without fsync, as our Postgres does: a test's data need not survive a crash."""
+
+    def asynchronous(connection: Any, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF").close()
+
+    sa.event.listen(sa.Engine, "connect", asynchronous)
+    yield
+    sa.event.remove(sa.Engine, "connect", asynchronous)
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +163,47 @@ def spec_values() -> Callable[..., dict[str, Any]]:
         return _merge(base, changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_member(spec_values: Callable[..., dict[str, Any]]) -> Callable[..., Member]:
+    """Makes a study of two arms, each pick with one test error: make_member("a", [0.1], [0.2]).
+
+    What else is given changes its study file; ``sections`` is for [arms], whose names are given.
+    """
+
+    def make(
+        name: str,
+        ours: Sequence[float],
+        theirs: Sequence[float],
+        arms: tuple[str, str] = ("bayes", "hand"),
+        sections: Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> Member:
+        listed = {"configs": [{"lr": 0.1}]}
+        values = {
+            "name": name,
+            "repeats": max(1, len(ours)),
+            "arms": {arms[0]: {"sampler": "tpe"}, arms[1]: listed},
+            "compare": {"smallest_effect": 0.5},
+        }
+        spec = StudySpec.parse(spec_values(**(values | changes | dict(sections or {}))), "test")
+        runs = tuple(
+            ArmRun(arm, repeat, 9, 9, 1.0, {"complete": 3}, (_full_run(error),), pick)
+            for arm, errors in zip(arms, (ours, theirs), strict=True)
+            for repeat, error in enumerate(errors)
+            for pick in (Recommendation(0, {"lr": f"{arm}{repeat}"}, error, (error,), (error,)),)
+        )
+        results = StudyResults(
+            name, arms, spec.repeats, 3, 0.9, runs, rule=standing_rule(spec, spec.repeats)
+        )
+        return Member(spec, results, compare(results), digest=str(spec.data.path))
+
+    return make
+
+
+def _full_run(error: float) -> Step:
+    return Step(9, 0, 3, error, full=True)
 
 
 @pytest.fixture

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import io
 import logging
 import os
+import pickle
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -145,6 +148,71 @@ def test_one_of_another_version_is_passed_over(
     assert "another version wrote it" in caplog.messages[0]
 
 
+class Boom:
+    """What unpickles as a call that makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def signed(content: bytes) -> bytes:
+    """A file with the right header and digest, whatever is in it."""
+    return b"tuneoff-checkpoint 1 " + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def saved_by_torch(values: Any, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(values, buffer, **settings)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["torch", "torch's old format", "pickle", "a wrong type", "no mapping", "memo", "empty body"],
+)
+def test_a_malicious_one_runs_nothing_and_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    checkpoint.save(tmp_path, make(1))
+    path = tmp_path / "000002-00000000.ckpt"
+    victim = tmp_path / "victim"
+    fields = {f.name: getattr(make(2), f.name) for f in dataclasses.fields(Checkpoint)}
+    contents: dict[str, Callable[[], bytes]] = {
+        "torch": lambda: saved_by_torch({**fields, "about": Boom(victim)}),
+        "torch's old format": lambda: saved_by_torch(
+            {**fields, "about": Boom(victim)}, _use_new_zipfile_serialization=False
+        ),
+        "pickle": lambda: pickle.dumps(Boom(victim)),
+        "a wrong type": lambda: saved_by_torch({**fields, "run": "everything"}),
+        "no mapping": lambda: saved_by_torch([1, 2]),
+        "memo": lambda: pickle.dumps({}, 2)[:-2] + b"h\x07.",
+        "empty body": lambda: b"",
+    }
+    path.write_bytes(signed(contents[kind]()))
+    with caplog.at_level(logging.WARNING):
+        found = checkpoint.load_newest(tmp_path, RUN)
+    assert not victim.exists()
+    assert found is not None
+    assert found.epoch == 1
+    (message,) = caplog.messages
+    assert "another version wrote it" in message
+    assert message.endswith("the previous one, 000001-00000000.ckpt, is used")
+
+
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, make(1))
+    os.mkfifo(tmp_path / "000002-00000000.ckpt")  # to open it would take for ever
+    (tmp_path / "000003-00000000.ckpt").mkdir()
+    (tmp_path / "000004-00000000.ckpt").symlink_to("/dev/zero")
+    (tmp_path / "000005-00000000.ckpt").symlink_to("nowhere")
+    found = checkpoint.load_newest(tmp_path, RUN)
+    assert found is not None
+    assert found.epoch == 1
+
+
 def test_strangers_are_neither_read_nor_removed(tmp_path: Path) -> None:
     for name in ("notes.txt", "model.ckpt", "best-model.ckpt"):
         (tmp_path / name).write_text("mine")
@@ -190,6 +258,16 @@ def test_a_disk_that_fills_up_in_the_middle_is_one_line_too(
     with pytest.raises(CheckpointError, match=r"^no space for a checkpoint in .* from epoch 1$"):
         checkpoint.save(tmp_path, make(4, model={"weight": torch.zeros(10**6)}))
     assert names(tmp_path) == []
+
+
+def test_a_name_that_only_looks_like_one_does_not_hide_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "7x-0.ckpt").write_text("mine")
+    monkeypatch.setattr(files, "secrets", SimpleNamespace(token_hex=lambda count: "full"))
+    (tmp_path / ".000004-00000000.ckpt.full.part").symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match=r"^no space for a checkpoint in .* from epoch 8$"):
+        checkpoint.save(tmp_path, make(4, model={"weight": torch.zeros(10**6)}))
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

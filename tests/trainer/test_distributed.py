@@ -22,7 +22,8 @@ from tuneoff.trainer import checkpoint
 from tuneoff.trainer.distributed import ALONE, local_device
 from tuneoff.trainer.recipe import DataSource, Recipe
 
-pytestmark = pytest.mark.slow
+# A start of two ranks takes torch's imports twice, and on a busy machine a minute or more.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SCRIPT = Path(__file__).with_name("ranks.py")
 ROOT = SCRIPT.parents[2]
@@ -97,7 +98,7 @@ def start(session_cache: Path) -> Start:
             [sys.executable, *(torchrun if ranks > 1 else []), str(SCRIPT), json.dumps(asked)],
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             check=False,
         )
@@ -110,7 +111,7 @@ def start(session_cache: Path) -> Start:
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "one step": {"epochs": 1, "batch_size": 127},  # shares of 64 and 63
     "plain": {},
-    "accumulation": {"accumulation": 3},
+    "accumulation": {"accumulation": 3, "metric": "auroc"},
     "options": {
         "mixup": 0.2,
         "cutmix": 1.0,
@@ -119,6 +120,9 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
         "clip": 1.0,
         "crop_padding": 2,
         "frozen_epochs": 1,
+        "frozen_stages": 1,
+        "head_lr_factor": 2.0,
+        "layer_lr_decay": 0.5,
         "nesterov": True,
     },
     # A last batch of one image, which is left out.

@@ -47,7 +47,7 @@ def test_flip_shows_both_sides() -> None:
 def test_ten_crop_takes_corners_centre_and_mirrors() -> None:
     images = torch.arange(192, dtype=torch.uint8).view(1, 8, 8, 3)
     scaled = batches.normalise(images, 16)
-    crops = evaluate.ten_crop(images, 14)
+    crops = evaluate.ten_crop(images, 14, "imagenet")
     assert len(crops) == 10
     assert {tuple(crop.shape) for crop in crops} == {(1, 3, 14, 14)}
     places = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
@@ -58,7 +58,9 @@ def test_ten_crop_takes_corners_centre_and_mirrors() -> None:
 
 def test_ten_crop_of_images_at_their_stored_size() -> None:
     images = torch.zeros(2, 14, 14, 3, dtype=torch.uint8)
-    assert {tuple(crop.shape) for crop in evaluate.ten_crop(images, None)} == {(2, 3, 14, 14)}
+    assert {tuple(crop.shape) for crop in evaluate.ten_crop(images, None, "imagenet")} == {
+        (2, 3, 14, 14)
+    }
 
 
 def test_score_keeps_the_order_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -10,12 +11,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from tuneoff.trainer import memory, optim
+from tuneoff.trainer.affects import Affects, affecting
 from tuneoff.trainer.data.augment import Targets
 from tuneoff.trainer.distributed import ALONE
 from tuneoff.trainer.memory import Footprint
 from tuneoff.trainer.models import factory
 from tuneoff.trainer.models.registry import MODELS
-from tuneoff.trainer.recipe import Affects, HyperParams, Recipe, affecting
+from tuneoff.trainer.recipe import HyperParams, Recipe
 from tuneoff.trainer.step import Stepper
 
 SIDE, CLASSES = 64, 20
@@ -49,6 +51,7 @@ def measured(recipe: Recipe, batch_size: int) -> int:
     return before + peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     ("model", "batch_sizes"),
@@ -69,9 +72,10 @@ def test_real_steps_take_what_is_said(
     said = predicted(recipe)
     took = [measured(recipe, batch_size) for batch_size in batch_sizes]
     for batch_size, real in zip(batch_sizes, took, strict=True):
-        assert 0.98 * said.peak(batch_size) < real < said.peak(batch_size) + memory.WORKSPACE
+        assert 0.95 * said.peak(batch_size) < real < said.peak(batch_size) + memory.WORKSPACE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS.names)
 def test_bf16_takes_little_more_than_half_for_each_image(model: str) -> None:
     each = {
@@ -104,17 +108,42 @@ def test_the_size_of_images_and_the_classes_count() -> None:
     assert more.moments[0][0] - small.moments[0][0] >= 3 * 4 * 513 * 1000
 
 
+def test_frozen_stages_take_less_and_pretrained_weights_a_copy_more() -> None:
+    recipe = Recipe(model="resnet18", precision="fp32", weights="imagenet")
+    plain, half = (
+        predicted(recipe).moments,
+        predicted(recipe.override({"frozen_stages": 3})).moments,
+    )
+    assert half[0][0] < plain[0][0]  # without gradients and momentum
+    assert half[-1][1] < 0.5 * plain[-1][1]  # nothing is kept for the backward pass
+    backbone = 4 * 11_176_512
+    l2_sp = predicted(recipe.override({"l2_sp": 0.1})).moments
+    assert l2_sp[0][0] - plain[0][0] == backbone
+
+
+@pytest.mark.slow
 def test_fields_that_do_not_affect_memory_change_nothing_and_the_others_do() -> None:
-    recipe = Recipe(model="densenet121", precision="fp32")
+    recipe = Recipe(model="densenet121", precision="fp32", weights="imagenet")
     said = predicted(recipe)
     others = {"batch_size": 64, "mixup": 0.2, "label_smoothing": 0.1, "clip": 1.0, "epochs": 3}
     assert predicted(recipe.override(others)) == said
     changes = {"model": "resnet18", "memory_efficient": True, "ema": 0.9, "precision": "bf16"}
-    assert set(changes) == set(affecting(Recipe, Affects.MEMORY))
+    changes |= {"frozen_stages": 1, "l2_sp": 0.1}
+    changes["optimizer"] = "adamw"
+    below = {"padding", "model_options", "optimizer_options"}
+    assert {*changes, *below} == set(affecting(Recipe, Affects.MEMORY))
     for name, value in changes.items():
         assert predicted(recipe.override({name: value})) != said, name
+    small = Recipe(model="mobilenet_v2", precision="fp32")
+    assert predicted(replace(small, padding="same")) != predicted(small)
+    by_reference = replace(small, model="torchvision:mobilenet_v2")
+    narrow = replace(by_reference, model_options={"width_mult": 0.5})
+    assert predicted(narrow) != predicted(by_reference)
+    adam, options = replace(small, optimizer="adam"), {"amsgrad": True}
+    assert predicted(replace(adam, optimizer_options=options)) != predicted(adam)
 
 
+@pytest.mark.slow
 def test_tracing_leaves_nothing_behind() -> None:
     process = psutil.Process()
     predicted(Recipe(model="resnet18"))

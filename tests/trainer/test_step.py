@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tuneoff.trainer import capture, optim
+from tuneoff.trainer import capture, fine_tuning, optim
 from tuneoff.trainer.data.augment import Targets
 from tuneoff.trainer.distributed import ALONE
+from tuneoff.trainer.losses import loss_of
 from tuneoff.trainer.models import factory, heads
 from tuneoff.trainer.recipe import HyperParams, Recipe
 from tuneoff.trainer.step import MovingAverage, Stepper
@@ -88,7 +89,7 @@ def test_the_parts_gradients_add_up_to_the_batchs(count: int, parts: int, mixed:
     losses = [float(made.backward(images, targets, count)) for made in (whole, divided)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert close(gradients(whole), gradients(divided), 1e-7)
-    expected = targets.loss(linear()(images), 0.1) * count
+    expected = targets.loss(linear()(images), loss_of(Recipe(label_smoothing=0.1))) * count
     assert losses[0] == pytest.approx(float(expected.detach()), rel=1e-6)
 
 
@@ -125,7 +126,7 @@ def test_the_average_is_that_of_all_steps() -> None:
     made = stepper(Recipe(precision="fp32", ema=0.3), proxy())
     assert made.average is not None
     by_hand = {name: t.clone() for name, t in made.model.state_dict().items()}
-    made.freeze(False)
+    made.freeze(0)
     for number in range(6):
         made.step(*batch(seed=number), whole=12, rate=0.05, number=number)
         decay = min(0.3, (1 + number) / (10 + number))
@@ -207,17 +208,17 @@ def test_frozen_layers_keep_weights_and_statistics_until_they_thaw(model: str) -
     side = 32 if model == "densenet121" else 8
     images = torch.randn(6, 3, side, side, generator=torch.Generator().manual_seed(0))
     targets = batch(6)[1]
-    head = {id(t) for t in heads.head(net, model).state_dict(keep_vars=True).values()}
+    head = {id(t) for t in heads.head(net).state_dict(keep_vars=True).values()}
     rest = [t for t in net.state_dict(keep_vars=True).values() if id(t) not in head]
     before = [t.detach().clone() for t in rest]
-    weight = heads.head(net, model).weight.detach().clone()
+    weight = heads.head(net).weight.detach().clone()
     for number in range(2):
-        made.freeze(True)
+        made.freeze(fine_tuning.frozen_in(Recipe(model=model, frozen_epochs=1), 1))
         made.step(images, targets, whole=6, rate=0.05, number=number)
         net.eval()  # as validation leaves it
     assert all(torch.equal(a, b) for a, b in zip(rest, before, strict=True))
-    assert not torch.equal(heads.head(net, model).weight, weight)
-    made.freeze(False)
+    assert not torch.equal(heads.head(net).weight, weight)
+    made.freeze(0)
     made.step(images, targets, whole=6, rate=0.05, number=2)
     changed = [not torch.equal(a, b) for a, b in zip(rest, before, strict=True)]
     assert sum(changed) > 0.95 * len(changed)
@@ -228,17 +229,17 @@ def test_a_frozen_head_learns_as_on_fixed_features() -> None:
     made = stepper(RECIPE, proxy())
     images, targets = batch()
     features = copy.deepcopy(made.model).eval().get_submodule("features")
-    fc = copy.deepcopy(heads.head(made.model, "proxy"))
+    fc = copy.deepcopy(heads.head(made.model))
     alone = torch.optim.SGD(fc.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
-    made.freeze(True)
+    made.freeze(3)
     for number in range(4):
         made.step(images, targets, whole=12, rate=0.05, number=number)
         alone.zero_grad()
         with torch.no_grad():
             found = features(images).mean((2, 3))
-        targets.loss(fc(found), 0.0).backward()
+        targets.loss(fc(found), loss_of(Recipe())).backward()
         alone.step()
-    assert torch.allclose(heads.head(made.model, "proxy").weight, fc.weight, atol=1e-6)
+    assert torch.allclose(heads.head(made.model).weight, fc.weight, atol=1e-6)
 
 
 # Capture, with stand-ins for CUDA's
@@ -256,6 +257,7 @@ def captured(
     def backward(images: Tensor, targets: Targets) -> Tensor:
         return made.backward(images, targets, len(images))
 
+    assert isinstance(made.optimizer, optim.Sgd)
     return capture.captured(backward, made.model, made.optimizer, images, targets, record)
 
 
@@ -269,6 +271,11 @@ def captured(
         ({"clip": 0.5, "label_smoothing": 0.1}, PARAMS),
         ({}, HyperParams(lr=0.05, momentum=0.0, weight_decay=0.0)),
         ({"nesterov": True, "ema": 0.9}, HyperParams(lr=5.0, momentum=0.5, weight_decay=0.1)),
+        (
+            {"head_lr_factor": 5.0, "layer_lr_decay": 0.5, "l2_sp": 0.5, "weights": "some.pt"},
+            PARAMS,
+        ),
+        ({"frozen_stages": 1, "frozen_norms": True, "l2_sp": 0.5, "weights": "some.pt"}, PARAMS),
     ],
 )
 def test_captured_steps_are_those_of_sgd(
@@ -277,7 +284,7 @@ def test_captured_steps_are_those_of_sgd(
     recipe = Recipe(precision="fp32").override(options)
     plain, fast = stepper(recipe, proxy(), params), stepper(recipe, proxy(), params)
     for made in (plain, fast):
-        made.freeze(False)
+        made.freeze(recipe.frozen_stages)
         for number in range(2):  # so that there are momenta to restore
             made.step(*batch(seed=50 + number), whole=12, rate=0.01, number=number)
     found = captured(fast, *batch(seed=99, mixed=mixed), again)
@@ -285,8 +292,7 @@ def test_captured_steps_are_those_of_sgd(
     for number in range(10):
         images, targets = batch(seed=number, mixed=mixed)
         rate = 0.02 * (1 + number % 3)
-        for group in fast.optimizer.param_groups:
-            group["lr"] = rate
+        optim.set_rate(fast.optimizer, rate)
         assert found.takes(images, targets)
         theirs = plain.step(images, targets, whole=12, rate=rate, number=2 + number)
         assert float(found.replay(images, targets)) == pytest.approx(float(theirs), rel=1e-5)
@@ -320,7 +326,7 @@ def test_capture_leaves_everything_as_it_was_and_a_wrong_one_is_dropped(
     record: capture.Recorder, rate: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = stepper(RECIPE, proxy(), HyperParams(lr=rate, momentum=0.9, weight_decay=1e-3))
-    made.freeze(False)
+    made.freeze(0)
     made.step(*batch(), whole=12, rate=rate, number=0)
     model = copy.deepcopy(made.model.state_dict())
     optimizer = copy.deepcopy(made.optimizer.state_dict())
@@ -342,14 +348,14 @@ def test_a_capture_short_of_memory_says_so() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     made = stepper(RECIPE, proxy())
-    made.freeze(False)
+    made.freeze(0)
     with pytest.raises(torch.OutOfMemoryError):
         captured(made, *batch(), full)
 
 
 def test_batches_of_another_shape_are_not_taken() -> None:
     made = stepper(RECIPE, proxy())
-    made.freeze(False)
+    made.freeze(0)
     found = captured(made, *batch(12), again)
     assert found is not None
     assert found.takes(*batch(12, seed=1))

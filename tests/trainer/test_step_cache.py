@@ -73,6 +73,7 @@ def caching(session_cache: Path, again: Again) -> TorchTrainer:
     return TorchTrainer("cpu", cache=session_cache, record=again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -80,8 +81,10 @@ def caching(session_cache: Path, again: Again) -> TorchTrainer:
         {"nesterov": True, "decay_norms": False, "layer_decay": {"fc": 3.0}, "clip": 1.0},
         {"mixup": 0.2, "label_smoothing": 0.1, "ema": 0.9, "accumulation": 2},
         {"frozen_epochs": 1, "start_size": 8, "data": replace(RECIPE.data, image_size=16)},
+        {"frozen_stages": 2, "unfreeze_every": 1, "ema": 0.9},
+        {"frozen_epochs": 2},
     ],
-    ids=["plain", "optimiser", "augmentation", "frozen"],
+    ids=["plain", "optimiser", "augmentation", "frozen", "frozen stages", "linear probe"],
 )
 def test_a_replayed_run_is_that_of_single_steps(
     digits_trainer: TorchTrainer,
@@ -100,6 +103,7 @@ def test_a_replayed_run_is_that_of_single_steps(
         assert b.lr == a.lr
 
 
+@pytest.mark.slow
 def test_another_trial_needs_no_other_capture_and_owes_nothing_to_the_last(
     caching: TorchTrainer, again: Again, session_cache: Path, tmp_path: Path
 ) -> None:
@@ -114,6 +118,25 @@ def test_another_trial_needs_no_other_capture_and_owes_nothing_to_the_last(
     a, b = weights(tmp_path / "second"), weights(tmp_path / "alone")
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert len(longer) == 1
+
+
+def test_rates_of_stages_and_pretrained_weights_are_those_of_the_run(
+    caching: TorchTrainer, again: Again, session_cache: Path, tmp_path: Path
+) -> None:
+    """They change from one trial to the next without another capture."""
+    recipes = []
+    for seed in (1, 2):
+        file = tmp_path / f"{seed}.pt"
+        torch.save(factory.build(SHORT, 10, seed=seed).state_dict(), file)
+        changes = {"weights": str(file), "layer_lr_decay": 0.1 * seed, "head_lr_factor": seed}
+        recipes.append(SHORT.override(changes | {"l2_sp": 2.0 * seed, "frozen_stages": 1}))
+    for number, recipe in enumerate(recipes):
+        run(caching, tmp_path / f"run {number}", recipe)
+    assert again.captures == 1
+    fresh = TorchTrainer("cpu", cache=session_cache, record=Again())
+    run(fresh, tmp_path / "alone", recipes[1])
+    a, b = weights(tmp_path / "run 1"), weights(tmp_path / "alone")
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize(
@@ -132,11 +155,21 @@ SHORT = replace(RECIPE, epochs=1, batch_size=512)
 CHANGES: dict[str, dict[str, object]] = {
     "data": {"data": replace(RECIPE.data, validation=0.2)},
     "model": {"model": "proxy-residual"},
+    "model_options": {},  # the proxies have none
     "weights": {"weights": "FILE"},
     "head": {},  # only for models with ImageNet weights
+    "normalise": {"normalise": "half"},
+    "padding": {},  # only for MobileNetV2 and EfficientNet-Lite0, which are slow
     "memory_efficient": {},  # only for DenseNet121, which takes no images as small as the digits
+    "images": {"images": 300},
     "epochs": {"epochs": 2},
     "frozen_epochs": {"epochs": 2, "frozen_epochs": 1},
+    "frozen_stages": {"frozen_stages": 2},
+    "frozen_norms": {"frozen_norms": True, "weights": "FILE"},
+    "unfreeze_every": {"epochs": 2, "unfreeze_every": 1},
+    "head_lr_factor": {"head_lr_factor": 3.0},
+    "layer_lr_decay": {"layer_lr_decay": 0.5},
+    "l2_sp": {"l2_sp": 1.0, "weights": "FILE"},
     "batch_size": {"batch_size": 500},
     "accumulation": {"accumulation": 2},
     "halve_on_oom": {"halve_on_oom": True},
@@ -145,6 +178,8 @@ CHANGES: dict[str, dict[str, object]] = {
     "step_epochs": {"schedule": "step", "step_epochs": 1, "epochs": 2},
     "drop": {"schedule": "step", "step_epochs": 1, "drop": 0.5, "epochs": 2},
     "warmup_epochs": {"warmup_epochs": 1.0},
+    "optimizer": {"optimizer": "adamw"},
+    "optimizer_options": {"optimizer": "adamw", "optimizer_options": {"beta2": 0.5}},
     "nesterov": {"nesterov": True},
     "decay_norms": {"decay_norms": False},
     "layer_decay": {"layer_decay": {"fc": 30.0}},
@@ -157,7 +192,12 @@ CHANGES: dict[str, dict[str, object]] = {
     "crop_padding": {"crop_padding": 2},
     "start_size": {"start_size": 8, "data": replace(RECIPE.data, image_size=16)},
     "precision": {"precision": "bf16"},
+    "cache_features": {"cache_features": "off"},
     "test_view": {"test_view": "flip"},
+    "metric": {"metric": "macro-error"},
+    "metric_as": {},  # only for metrics of which higher is better
+    "loss": {},  # a loss of a user's own: test_losses.py
+    "loss_options": {},
 }
 
 
@@ -172,8 +212,8 @@ def test_no_field_is_replayed_with_the_value_of_another_run(
 ) -> None:
     """Whatever a field changes, it changes after a run without that change as it does alone."""
     changes = dict(CHANGES[name])
-    if name == "weights":
-        changes = {"weights": str(tmp_path / "weights.pt")}
+    if "weights" in changes:
+        changes["weights"] = str(tmp_path / "weights.pt")
         torch.save(factory.build(SHORT, 10, seed=9).state_dict(), tmp_path / "weights.pt")
     caching = TorchTrainer("cpu", cache=session_cache, record=Again())
     run(caching, tmp_path / "before", SHORT)
@@ -186,6 +226,7 @@ def test_no_field_is_replayed_with_the_value_of_another_run(
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_replayed_run_resumes_bit_for_bit(
     caching: TorchTrainer, tmp_path: Path, momentum: float
@@ -203,6 +244,7 @@ def test_a_replayed_run_resumes_bit_for_bit(
         assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_captured_is_trained_step_by_step(
     session_cache: Path, digits_trainer: TorchTrainer, tmp_path: Path
 ) -> None:

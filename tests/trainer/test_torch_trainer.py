@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from tuneoff.trainer import checkpoint, memory, torch_trainer
+from tuneoff.trainer import checkpoint, evaluate, memory, torch_trainer
 from tuneoff.trainer.contract import RunSeed, Trainer
 from tuneoff.trainer.errors import CheckpointError, DataError, ModelError, TrainerError
 from tuneoff.trainer.models import factory, weights
+from tuneoff.trainer.models.state_files import StateFile
 from tuneoff.trainer.recipe import DataSource, HyperParams, Recipe
 from tuneoff.trainer.torch_trainer import TorchTrainer
 
@@ -89,9 +90,9 @@ def test_a_resolved_recipe_finds_the_same_checkpoint(
 
 
 def test_no_checkpoint(digits_trainer: TorchTrainer, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="has no good checkpoint of this recipe; train it"):
+    with pytest.raises(CheckpointError, match="has no good checkpoint of epoch 1 of this recipe"):
         digits_trainer.evaluate(RECIPE, tmp_path, "test")
-    with pytest.raises(CheckpointError, match="has no good checkpoint of this recipe"):
+    with pytest.raises(CheckpointError, match="has no good checkpoint of epoch 2"):
         digits_trainer.evaluate(replace(RECIPE, epochs=2), trained, "test")
 
 
@@ -110,9 +111,40 @@ def test_a_split_without_images(
         trainer.evaluate(recipe, tmp_path / "c", "test")
 
 
-def test_batches_of_one_are_refused(digits_trainer: TorchTrainer, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="batch_size = 1 cannot train batch normalisation"):
-        digits_trainer.check(replace(RECIPE, batch_size=1))
+def test_a_batch_larger_than_the_data_is_said(digits_trainer: TorchTrainer) -> None:
+    task = digits_trainer.check(RECIPE)
+    assert task.notes == ()
+    images = task.sizes["train"]
+    assert digits_trainer.check(replace(RECIPE, batch_size=images)).notes == ()
+    (note,) = digits_trainer.check(replace(RECIPE, batch_size=images + 1)).notes
+    assert note == (
+        f"batch_size = {images + 1:,} is more than the {images:,} training images: each epoch is a "
+        "single step"
+    )
+
+
+def test_a_part_of_the_training_images(digits_trainer: TorchTrainer, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, images=100, batch_size=30)
+    batches = 0
+
+    def count() -> bool:
+        nonlocal batches
+        batches += 1
+        return False
+
+    (record,) = digits_trainer.train(recipe, PARAMS, RunSeed(), tmp_path, count)
+    assert record.validation_error < 0.9
+    validation = -(-143 // evaluate.BATCH)
+    assert 4 <= batches <= 4 + validation + 2  # 30, 30, 30 and 10 images
+    assert digits_trainer.check(recipe).sizes["train"] == 1295
+    (note,) = digits_trainer.check(replace(recipe, batch_size=101)).notes
+    assert note.startswith("batch_size = 101 is more than the 100 training images")
+    with pytest.raises(DataError, match="images = 9 is less than one for each of the 10 classes"):
+        digits_trainer.check(replace(recipe, images=9))
+    with pytest.raises(DataError, match="images = 1,296 is more than the 1,295 training images"):
+        digits_trainer.check(replace(recipe, images=1296))
+    with pytest.raises(CheckpointError):  # of the part, not of all
+        digits_trainer.evaluate(replace(recipe, images=0), tmp_path, "test")
 
 
 def test_a_model_too_deep_for_the_images(digits_trainer: TorchTrainer) -> None:
@@ -273,6 +305,7 @@ def test_a_check_takes_recipes_of_any_length(digits_trainer: TorchTrainer) -> No
     assert digits_trainer.check(long) == digits_trainer.check(RECIPE)
 
 
+@pytest.mark.slow
 def test_a_model_with_the_rows_of_its_classes_is_evaluated(
     session_cache: Path,
     tmp_path: Path,
@@ -297,7 +330,8 @@ def test_a_model_with_the_rows_of_its_classes_is_evaluated(
         precision="fp32",
     )
     state = factory.build(Recipe(model="resnet18"), 1000, seed=1).state_dict()
-    monkeypatch.setattr(weights, "read", lambda recipe: state)
+    monkeypatch.setattr(weights, "read", lambda recipe: StateFile(state))
+    monkeypatch.setattr(weights, "find", lambda recipe: weights.Found(Path("resnet18.pth"), None))
     trainer = TorchTrainer(cache=session_cache)
     assert trainer.check(recipe).classes == ("goldfish", "tench")
     (record,) = trainer.train(recipe, HyperParams(lr=1e-9), RunSeed(), tmp_path / "c", never)

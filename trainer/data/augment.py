@@ -7,13 +7,14 @@ an epoch sees the images that it would have seen without the interruption.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 
 from tuneoff.trainer import seeding
 from tuneoff.trainer.contract import RunSeed
@@ -41,17 +42,18 @@ class Targets:
         others = None if self.others is None else self.others[part]
         return Targets(self.labels[part], others, self.share)
 
-    def loss(self, outputs: Tensor, smoothing: float) -> Tensor:
-        """Mean cross entropy of a model's outputs, nats.
+    def loss(self, outputs: Tensor, mean_loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Mean loss of a model's outputs; of a mixture of two images that of each of their labels,
+        by their shares.
 
         Args:
             outputs: logits, float tensor of shape (batch, classes).
-            smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
+            mean_loss: see ``losses.Loss``.
         """
-        loss = cross_entropy(outputs, self.labels, label_smoothing=smoothing)
+        loss = mean_loss(outputs, self.labels)
         if self.others is None or self.share is None:
             return loss
-        other = cross_entropy(outputs, self.others, label_smoothing=smoothing)
+        other = mean_loss(outputs, self.others)
         return self.share * loss + (1 - self.share) * other
 
 

@@ -14,11 +14,7 @@ from torch.nn.functional import interpolate
 from tuneoff.trainer.data import augment
 from tuneoff.trainer.data.pack import Pack
 from tuneoff.trainer.recipe import Recipe
-
-# Mean and standard deviation of ImageNet's channels, scaled to 0..1, as torchvision has them: the
-# pretrained models were trained on images normalised by these.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+from tuneoff.trainer.registry import normalisation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,11 +26,13 @@ class Resident:
             not enough of its own.
         labels: int64 tensor of shape (images,), on the device.
         image_size: side in pixels to which batches are scaled; None keeps the stored size.
+        how: batches are normalised, as ``registry.normalisation`` takes it.
     """
 
     images: Tensor
     labels: Tensor
     image_size: int | None = None
+    how: str = "imagenet"
 
     @property
     def device(self) -> torch.device:
@@ -143,13 +141,13 @@ def training_batches(
             images = augment.crop(images, epoch.crops[chosen], epoch.padding)
         if mirrored:
             images[:mirrored] = images[:mirrored].flip(2)
-        yield normalise(images, epoch.side), labels
+        yield normalise(images, epoch.side, data.how), labels
 
 
 def blank(data: Resident, batch_size: int) -> Tensor:
     """A full batch of zeros, in the shape and memory format of ``training_batches``."""
     stored = data.images[:1].to(data.device).expand(batch_size, -1, -1, -1)
-    return torch.zeros_like(normalise(stored, data.image_size))
+    return torch.zeros_like(normalise(stored, data.image_size, data.how))
 
 
 def gather(data: Resident, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -168,21 +166,24 @@ def gather(data: Resident, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     return images.to(data.device, non_blocking=True), data.labels[index]
 
 
-def normalise(images: Tensor, image_size: int | None) -> Tensor:
+def normalise(images: Tensor, image_size: int | None, how: str = "imagenet") -> Tensor:
     """Stored pixels as a model's input.
 
     Args:
         images: uint8 tensor of shape (batch, height, width, 3).
         image_size: side to which they are scaled (bilinear; antialiased where they shrink).
+        how: the mean and the standard deviation, as ``registry.normalisation`` takes them.
 
     Returns:
-        float32 tensor of shape (batch, 3, side, side), channels_last: (x / 255 - MEAN) / STD.
+        float32 tensor of shape (batch, 3, side, side), channels_last: (x / 255 - mean) / std.
     """
+    known = normalisation(how)
     count, height, width, _ = images.shape
     # The constants are repeated for a whole row of pixels. With only the three of one pixel, the
     # innermost loop of PyTorch has three steps, which takes six times as long on the CPU.
-    scale = torch.tensor([1 / (255 * s) for s in STD], device=images.device).repeat(width)
-    shift = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)], device=images.device)
+    scale = torch.tensor([1 / (255 * s) for s in known.std], device=images.device).repeat(width)
+    shifts = [-m / s for m, s in zip(known.mean, known.std, strict=True)]
+    shift = torch.tensor(shifts, device=images.device)
     rows = images.view(count, height, width * 3).float()
     rows = torch.addcmul(shift.repeat(width), rows, scale)
     batch = rows.view(count, height, width, 3).permute(0, 3, 1, 2)

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from tuneoff.trainer.data.formats import is_foreign, is_image
 from tuneoff.trainer.errors import DataError
 
 _LOCAL_HEADER = 30  # bytes of a member's own header, before its name
 
+# What zipfile raises for damaged files; ValueError for a name that is not in its encoding.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error)
+
 LARGEST_FILE = 256 * 2**20
 """Bytes. No image or list comes near this; a member that would is a decompression bomb."""
+
+
+class FileTooLargeError(DataError):
+    """A file has more than ``LARGEST_FILE`` bytes."""
 
 
 class Files(Protocol):
@@ -34,12 +43,25 @@ class Files(Protocol):
     def folders(self) -> tuple[str, ...]:
         """Relative paths of the folders, empty ones too, sorted."""
 
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Relative paths of the links that are not followed: those in zip files, sorted."""
+
+    def size(self, name: str) -> int:
+        """The number of bytes of one file (DataError if it cannot be looked at)."""
+
     def read(self, name: str) -> bytes:
         """The bytes of one file (DataError if they cannot be read)."""
 
 
 class Folder:
-    """The files below a folder. Hidden files and folders (a leading dot) are left out."""
+    """The files below a folder, links followed. Hidden ones (a leading dot) are left out.
+
+    Raises:
+        DataError: a folder cannot be read, or a link leads nowhere or round in a circle.
+    """
+
+    links: tuple[str, ...] = ()
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -52,41 +74,46 @@ class Folder:
         self.names = tuple(sorted(names))
         self.folders = tuple(sorted(folders))
 
+    def size(self, name: str) -> int:
+        return size_of(self._root / name)
+
     def read(self, name: str) -> bytes:
-        path = self._root / name
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror})") from error
+        return read_file(self._root / name)
 
 
 class Zip:
-    """The members of a zip file, read without unpacking it. Hidden ones are left out."""
+    """The members of a zip file, read without unpacking it. Hidden ones are left out, and links,
+    which most programs that unpack zip files do not make either."""
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
         try:
             self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except (*_DAMAGE, NotImplementedError) as error:
             raise DataError(_not_a_zip(path)) from error
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror})") from error
-        members = [member for member in self._zip.infolist() if not member.is_dir()]
         for member in self._zip.infolist():
             _refuse_unsafe(path, member)
-        self.names = tuple(sorted(m.filename for m in members if not _is_hidden(m.filename)))
+        shown = [m for m in self._zip.infolist() if not m.is_dir() and not _is_hidden(m.filename)]
+        self.links = tuple(sorted({m.filename for m in shown if _is_link(m)}))
+        # A set, since a member that was replaced is listed twice, and the last one counts.
+        self.names = tuple(sorted({m.filename for m in shown} - set(self.links)))
         holders = {name.rpartition("/")[0] for name in self.names}
         parents = {p.as_posix() for h in map(PurePosixPath, holders) for p in (h, *h.parents)}
         empty = {m.filename.rstrip("/") for m in self._zip.infolist() if m.is_dir()}
         self.folders = tuple(sorted((parents | empty) - {"."}))
 
+    def size(self, name: str) -> int:
+        return self._zip.getinfo(name).file_size
+
     def read(self, name: str) -> bytes:
         try:
             plain = self._read_plain(self._zip.getinfo(name))
             return self._zip.read(name) if plain is None else plain
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except _DAMAGE as error:
             raise DataError(f"{self.where} is damaged at {name}; fetch it again") from error
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError as error:  # NotImplementedError is one
             raise DataError(
                 f"{self.where}: {name} is encrypted or packed in an unknown way; "
                 "pack it again with a plain zip"
@@ -130,47 +157,116 @@ def open_files(path: Path) -> Files:
     return Zip(path)
 
 
-def identity(path: Path) -> str:
-    """A string that changes whenever a file of a folder, or a zip file, is added or written.
+def read_file(path: Path) -> bytes:
+    """The bytes of a file (DataError if they cannot be read, or are too many)."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST_FILE:
+                raise FileTooLargeError(
+                    f"{path} has {size:,} bytes, above the limit of {LARGEST_FILE:,}"
+                )
+            return file.read()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
 
-    Nothing is opened: only the sizes and times of change of the files are looked at.
+
+def identity(path: Path) -> str:
+    """A string that changes whenever an image or a list (.txt) of a folder is added or written, or
+    a zip file.
+
+    Nothing is opened: only the sizes and times of change of the files are looked at; of a link it
+    is the file that it leads to. Other files do not count, since a study's database may lie beside
+    the images.
 
     Raises:
         DataError: nothing is there, or a file cannot be looked at.
     """
+    digest = hashlib.sha256(os.fsencode(path.resolve()))  # a path may be any bytes
     if not path.is_dir():
         _refuse_missing(path)
         size, changed = _size_and_time(path)
-        return hashlib.sha256(f"{path.resolve()}\0{size}\0{changed}".encode()).hexdigest()
-    digest = hashlib.sha256(str(path.resolve()).encode())
+        digest.update(f"\0{size}\0{changed}".encode())
+        return digest.hexdigest()
     for folder, inside, files in _walk(path):
         for name in files:
+            if not (is_image(name) or is_foreign(name) or name.endswith(".txt")):
+                continue
             size, changed = _size_and_time(path / folder / name)
-            digest.update(f"{folder}{name}\0{size}\0{changed}\n".encode())
+            digest.update(os.fsencode(f"{folder}{name}\0{size}\0{changed}\n"))
         if folder and not (inside or files):
-            digest.update(f"{folder}\n".encode())  # an empty folder can be a class without images
+            # An empty folder can be a class without images.
+            digest.update(os.fsencode(f"{folder}\n"))
     return digest.hexdigest()
+
+
+def identity_of_files(paths: Iterable[Path]) -> str:
+    """As ``identity``, of these files (DataError if one cannot be looked at)."""
+    digest = hashlib.sha256()
+    for path in paths:
+        size, changed = _size_and_time(path)
+        digest.update(os.fsencode(path.absolute()) + f"\0{size}\0{changed}\n".encode())
+    return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """The number of bytes of a file (DataError if it cannot be looked at)."""
+    return _size_and_time(path)[0]
 
 
 def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """Each folder, as a relative path with a slash at its end, and the names inside, sorted.
 
+    Links are followed, so that a file to which several lead is there several times.
+
     Yields:
         (folder, names of its folders, names of its files), without hidden ones.
+
+    Raises:
+        DataError: see ``Folder``.
     """
-    for path, inside, files in os.walk(root):
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
-        relative = Path(path).relative_to(root).as_posix()
-        folder = "" if relative == "." else f"{relative}/"
-        yield folder, inside, sorted(name for name in files if not name.startswith("."))
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        path = root / folder
+        try:
+            found = path.stat()
+            here = (found.st_dev, found.st_ino)
+            if here in above:
+                raise DataError(
+                    f"{path} is a link to a folder in which it lies itself; remove the link"
+                )
+            with os.scandir(path) as entries:
+                shown = sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
+            inside = [entry.name for entry in shown if entry.is_dir()]
+            files = [entry.name for entry in shown if entry.is_file()]
+        except OSError as error:
+            raise DataError(
+                f"{error.filename or path} cannot be read ({error.strerror})"
+            ) from error
+        if len(inside) + len(files) < len(shown):
+            known = {*inside, *files}
+            _refuse_odd(next(entry for entry in shown if entry.name not in known))
+        yield folder, inside, files
+        here_too = above | {here}
+        waiting += [(f"{folder}{name}/", here_too) for name in reversed(inside)]
+
+
+def _refuse_odd(entry: os.DirEntry[str]) -> None:
+    """DataError for what is no file and no folder; to read a pipe would take for ever."""
+    if entry.is_symlink():
+        raise DataError(
+            f"{entry.path} is a link that leads nowhere; fetch what it leads to, or remove it"
+        )
+    raise DataError(f"{entry.path} is neither a file nor a folder; remove it")
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
-        stat = path.stat()
+        found = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
-    return stat.st_size, stat.st_mtime_ns
+    return found.st_size, found.st_mtime_ns
 
 
 def _refuse_missing(path: Path) -> None:
@@ -181,6 +277,11 @@ def _refuse_missing(path: Path) -> None:
 def _is_hidden(name: str) -> bool:
     parts = name.split("/")
     return any(part.startswith(".") and part != "." for part in parts) or "__MACOSX" in parts
+
+
+def _is_link(member: zipfile.ZipInfo) -> bool:
+    # The upper half holds the file's mode where the zip file was made on Unix.
+    return stat.S_ISLNK(member.external_attr >> 16)
 
 
 def _refuse_unsafe(path: Path, member: zipfile.ZipInfo) -> None:

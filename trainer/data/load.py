@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
+from tuneoff.trainer.data import registry
 from tuneoff.trainer.data.pack import Pack
 from tuneoff.trainer.data.packing import Packing, Progress, default_threads
-from tuneoff.trainer.data.registry import DATASETS
 from tuneoff.trainer.data.sources.base import Source
 from tuneoff.trainer.recipe import DataSource
 
@@ -30,5 +31,6 @@ def load(
     Raises:
         DataError: the data set is missing, damaged or not what it says it is.
     """
-    load_source: Source = DATASETS.load(source.name)
+    module, _, function = registry.entry(source.name).target.partition(":")
+    load_source: Source = getattr(import_module(module), function)
     return load_source(source, Packing(cache, progress, threads or default_threads(), verify))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +48,7 @@ class Pack:
         hashes: uint64 array of shape (images,): ``pixel_hash`` of each image.
         titles: names of the classes for people, in label order: "goldfish, Carassius auratus";
             ``classes`` where the data set has no others.
+        notes: what people should know about the images, a line each: which files are not used.
     """
 
     images: NDArray[np.uint8]
@@ -56,6 +58,7 @@ class Pack:
     digest: str
     hashes: NDArray[np.uint64]
     titles: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def pixel_hash(image: NDArray[np.uint8]) -> int:
@@ -129,8 +132,28 @@ class PackWriter:
         self._test.append(test)
         self._hashes.append(pixel_hash(image) if hashed is None else hashed)
 
-    def finish(self) -> str:
-        """Completes the files, which then outlive a power cut, and returns the pack's digest."""
+    def label(self, labels: Sequence[int], test: Sequence[bool], classes: tuple[str, ...]) -> None:
+        """Says of all images, which were added already, what was not known before.
+
+        Args:
+            labels: numbers of their classes.
+            test: whether each belongs to the test split.
+            classes: names of the classes, in label order.
+
+        Raises:
+            ValueError: they are not as many as the images.
+        """
+        if not len(labels) == len(test) == len(self._labels):
+            raise ValueError(f"{len(labels)} labels for {len(self._labels)} images")
+        self._labels, self._test = list(labels), list(test)
+        self._classes = self._titles = classes
+
+    def finish(self, notes: Sequence[str] = ()) -> str:
+        """Completes the files, which then outlive a power cut, and returns the pack's digest.
+
+        Args:
+            notes: see ``Pack``.
+        """
         self._flush()
         end = self._file.tell()
         self._file.seek(0)
@@ -151,6 +174,7 @@ class PackWriter:
             "titles": self._titles,
             "digest": digest,
             "rest": _digest_of_rest(hashes, self._titles),
+            "notes": list(notes),
         }
         write_text(self._folder / ABOUT, json.dumps(about))
         return digest
@@ -188,7 +212,8 @@ def read(folder: Path, verify: bool) -> Pack | None:
         images = np.load(folder / ARRAYS[0], mmap_mode="c")
         labels, test, hashes = (np.load(folder / name) for name in ARRAYS[1:])
         classes, titles = tuple(about["classes"]), tuple(about["titles"])
-        pack = Pack(images, labels, test, classes, about["digest"], hashes, titles)
+        notes = tuple(about.get("notes", ()))  # earlier versions wrote none
+        pack = Pack(images, labels, test, classes, about["digest"], hashes, titles, notes)
         if verify and (
             _digest(pack) != pack.digest or _digest_of_rest(hashes, titles) != about["rest"]
         ):

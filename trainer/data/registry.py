@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tuneoff import references
 from tuneoff.registry import Entry, Registry
 
 
@@ -34,7 +35,8 @@ class DataSet(Entry):
     Attributes:
         side: side of its images in pixels where ``DataSource.image_size`` is not set, as far as it
             is known without reading them.
-        needs_path: whether ``DataSource.path`` must say where its zip file or folder is.
+        needs_path: whether ``DataSource.path`` must say where its files are.
+        kind: what lies at that path, for messages.
         scaled: whether images are scaled before they are stored, for they may have any size. False
             where all have the same size.
         remote: the file that ``tuneoff data prepare`` fetches; None if there is none.
@@ -42,6 +44,7 @@ class DataSet(Entry):
 
     side: int
     needs_path: bool = True
+    kind: str = "a zip file or a folder"
     scaled: bool = False
     remote: Remote | None = None
 
@@ -53,6 +56,12 @@ DATASETS = Registry(
             "tuneoff.trainer.data.sources.digits:load",
             "1,797 grey images of handwritten digits, 8 x 8 pixels; scikit-learn brings them",
             side=8,
+            needs_path=False,
+        ),
+        "trashnet": DataSet(
+            "tuneoff.trainer.data.sources.trashnet:load",
+            "1,500 photographs of rubbish in 6 classes, 64 x 64 pixels; tuneoff brings them",
+            side=64,
             needs_path=False,
         ),
         "tiny-imagenet": DataSet(
@@ -71,5 +80,41 @@ DATASETS = Registry(
             side=64,
             scaled=True,
         ),
+        "csv": DataSet(
+            "tuneoff.trainer.data.sources.table:load",
+            "a CSV file of your own images: columns path, label and, if you like, split",
+            side=64,
+            kind="a CSV file with the columns path and label",
+            scaled=True,
+        ),
+        "npz": DataSet(
+            "tuneoff.trainer.data.sources.npz:load",
+            "a NumPy file of your own: train_images, train_labels, and test_ alike",
+            side=8,
+            kind="an .npz file",
+        ),
+        "datasets": DataSet(
+            "tuneoff.trainer.data.sources.saved_datasets:load",
+            "a folder that Hugging Face's datasets wrote with save_to_disk (extra datasets)",
+            side=8,
+            kind="a folder that save_to_disk wrote",
+        ),
     },
 )
+
+_OWN = DataSet(
+    "tuneoff.trainer.data.sources.own:load", "a function of your own", side=8, needs_path=False
+)
+
+
+def entry(name: str) -> DataSet:
+    """All that is known of a data set by its name, be it in ``DATASETS`` or a reference
+    "module:function".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not references.is_reference(name):
+        return DATASETS.entry(name)
+    references.check(name, "data.name")
+    return _OWN

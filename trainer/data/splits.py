@@ -11,6 +11,11 @@ from tuneoff.trainer.data.pack import Pack
 from tuneoff.trainer.errors import DataError
 from tuneoff.trainer.recipe import DataSource
 
+_UNTESTED = (
+    "there is no test split: arms will be compared by the validation errors that they were "
+    "selected by, which are too low, and no ensemble is combined"
+)
+
 
 def split(pack: Pack, source: DataSource) -> dict[Split, NDArray[np.int64]]:
     """Indices into the pack of each split; validation is carved out of train by class.
@@ -53,10 +58,58 @@ def split(pack: Pack, source: DataSource) -> dict[Split, NDArray[np.int64]]:
     return found
 
 
+def part(
+    labels: NDArray[np.int64], train: NDArray[np.int64], images: int, seed: int
+) -> NDArray[np.int64]:
+    """A part of the training images in which each class has about the share that it has in all.
+
+    Every class has at least one image in it. Where the shares are no whole numbers, the largest
+    remainders are rounded up.
+
+    Args:
+        labels: of all images of the pack, shape (images of the pack,).
+        train: the indices of the training images, among which each class is.
+        images: how many of them; 0 for all.
+        seed: of the choice; ``DataSource.split_seed``.
+
+    Returns:
+        Sorted int64 array of shape (images,).
+
+    Raises:
+        DataError: ``images`` is less than one for each class, or more than there are.
+    """
+    if not images:
+        return train
+    labels = labels[train]
+    counts = np.bincount(labels)
+    if images < len(counts):
+        raise DataError(
+            f"images = {images:,} is less than one for each of the {len(counts):,} classes; set it "
+            "higher, or to 0 for all training images"
+        )
+    if images > len(train):
+        raise DataError(
+            f"images = {images:,} is more than the {len(train):,} training images; set it lower, "
+            "or to 0 for all of them"
+        )
+    wanted = (images - len(counts)) * (counts - 1)  # beside the one of each class
+    total = max(1, len(train) - len(counts))
+    sizes, remainders = 1 + wanted // total, wanted % total
+    most = np.argsort(-remainders, kind="stable")[: images - sizes.sum()]
+    sizes[most] += 1
+    chosen = [
+        np.flatnonzero(labels == label)[seeding.permutation(count, "part", seed, label)[:size]]
+        for label, (count, size) in enumerate(zip(counts.tolist(), sizes.tolist(), strict=True))
+    ]
+    found: NDArray[np.int64] = train[np.sort(np.concatenate(chosen))]
+    return found
+
+
 def describe(pack: Pack, source: DataSource) -> Task:
-    """Classes, sizes of the splits, digest and duplicates (DataError as ``split``)."""
+    """Classes, sizes of the splits, digest, duplicates and notes (DataError as ``split``)."""
     sizes = {name: len(chosen) for name, chosen in split(pack, source).items()}
-    return Task(pack.classes, sizes, pack.digest, duplicates(pack, source))
+    notes = pack.notes if sizes["test"] else (*pack.notes, _UNTESTED)
+    return Task(pack.classes, sizes, pack.digest, duplicates(pack, source), notes)
 
 
 def duplicates(pack: Pack, source: DataSource) -> Duplicates:

@@ -14,10 +14,11 @@
 """
 
 from tuneoff.testing.clock import FakeClock
+from tuneoff.testing.curve_trainer import CurveTrainer, curve_error
 from tuneoff.testing.launchers import LauncherConformance
 from tuneoff.testing.policies import PolicyConformance, simulate
 from tuneoff.testing.stores import MemoryStore, StoreConformance
-from tuneoff.testing.trainers import CurveTrainer, TrainerConformance, curve_error
+from tuneoff.testing.trainers import TrainerConformance
 
 __all__ = [
     "CurveTrainer",

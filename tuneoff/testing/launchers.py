@@ -97,7 +97,7 @@ class LauncherConformance:
         }
         spec = StudySpec.parse(values, "conformance")
         work = tmp_path / "work"
-        task = TorchTrainer("cpu", cache=work / "cache").check(spec.recipe())
+        task = TorchTrainer("cpu", cache=work / "cache").check(spec.our_recipe())
         database = open_database(self.make_storage(tmp_path), create=True)
         return create_study(database, spec, task, work)
 

@@ -21,6 +21,18 @@ from tuneoff.search.spec.space import Floats, units_of, value_at, values_at
 Ints = NDArray[np.int64]
 
 
+def holds(distribution: BaseDistribution, value: Any) -> bool:
+    """True if a value is one of the choices, or between the ends of the range.
+
+    It need not lie on the grid of a range that has one: it may be older than the grid.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and distribution.low <= value <= distribution.high
+
+
 @dataclass(frozen=True)
 class Encoding:
     """P parameters as D columns: one for a range, 0 to 1 on its scale, one for each choice.
@@ -41,6 +53,11 @@ class Encoding:
             for d in self.distributions.values()
         ]
         return np.repeat(np.arange(len(widths)), widths)
+
+    def holds(self, params: Mapping[str, Any]) -> bool:
+        """True if a configuration has every parameter, each inside its range or choices."""
+        ranges = self.distributions.items()
+        return all(name in params and holds(d, params[name]) for name, d in ranges)
 
     def columns(self, params: Mapping[str, Any]) -> Floats:
         """(D,), the columns of one configuration.

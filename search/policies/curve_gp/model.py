@@ -98,6 +98,14 @@ class FullRuns:
         that the next suggestion keeps away from them (Ginsbourger, Le Riche and Carraro 2010, the
         "kriging believer").
         """
+        return self.given(q, None)
+
+    def given(self, q: Floats, errors: Floats | None) -> FullRuns:
+        """The posterior if full runs at q (Q, D) ended with these errors (Q,), standardised ones.
+
+        Args:
+            errors: None for those that are expected.
+        """
         if len(q) == 0:
             return self
         k = self.covariance(q, self.x)
@@ -107,13 +115,10 @@ class FullRuns:
         cross = -self.precision @ k.T @ inverse
         grown = self.precision + cross @ residual @ cross.T
         precision = np.block([[grown, cross], [cross.T, inverse]])
-        return FullRuns(
-            np.vstack([self.x, q]),
-            self.parameter,
-            self.h,
-            np.concatenate([self.weights, np.zeros(len(q))]),
-            precision,
-        )
+        weights = np.concatenate([self.weights, np.zeros(len(q))])
+        if errors is not None:
+            weights += np.vstack([cross, inverse]) @ (errors - k @ self.weights)
+        return FullRuns(np.vstack([self.x, q]), self.parameter, self.h, weights, precision)
 
 
 @dataclass(frozen=True)

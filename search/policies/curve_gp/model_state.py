@@ -11,13 +11,14 @@ import numpy as np
 
 from tuneoff.search.policies.base import History
 from tuneoff.search.policies.curve_gp.acquisition import maximise
+from tuneoff.search.policies.curve_gp.curves import Curve
 from tuneoff.search.policies.curve_gp.encoding import Encoding
+from tuneoff.search.policies.curve_gp.feasibility import Feasibility, spaced
 from tuneoff.search.policies.curve_gp.kernel import Priors
 from tuneoff.search.policies.curve_gp.model import CurveModel, FullRuns, fit
 from tuneoff.search.policies.curve_gp.observations import (
     FITTED,
     MODELLED,
-    Curve,
     OutputWarping,
     active,
     observe,
@@ -26,6 +27,7 @@ from tuneoff.search.policies.curve_gp.observations import (
 from tuneoff.search.spec.space import Floats
 
 MIN_DISTANCE = 0.3  # see ``best_new``
+FAILURES = 128  # the most failed runs that are taken to have ended; see ``ModelState.expected``
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,29 @@ class ModelState:
         """From errors to the warped ones of the model, and back."""
         return OutputWarping.of(raw(self._observed, self.encoding.parameter, self.horizon))
 
+    @cached_property
+    def feasibility(self) -> Feasibility | None:
+        """The model of failures; fitted when it is first asked for. None if no run failed.
+
+        Raises:
+            NotPositiveDefinite: it cannot be fitted.
+        """
+        return Feasibility.of(self.curves, self.encoding.parameter)
+
     @property
     def full(self) -> list[Curve]:
         """Curves that have reached the horizon."""
-        return [curve for curve in self.curves if curve.epoch >= self.horizon]
+        return [c for c in self.curves if c.epoch >= self.horizon and not c.failed]
 
     @property
     def count(self) -> tuple[int, int]:
         """The number of trials, and of their epochs: different at every decision of a search."""
         return len(self.curves), sum(curve.epoch for curve in self.curves)
+
+    @property
+    def succeeded(self) -> list[Curve]:
+        """Curves that have an error and did not fail; while there are none, those that failed."""
+        return [c for c in self._observed if not c.failed] or self._observed
 
     @property
     def _observed(self) -> list[Curve]:
@@ -79,13 +95,24 @@ class ModelState:
         return [curve for curve in self.curves if curve.number in history.paused]
 
     def expected(self, runs: FullRuns) -> FullRuns:
-        """This posterior if the runs of other workers ended with the errors expected of them."""
+        """This posterior if the runs of other workers ended with the errors expected of them.
+
+        And if runs that failed did, but no better than the best one. They will never end, so that
+        their errors would stay unknown, and promising, for ever.
+        """
+        failed = [curve.x for curve in self.curves if curve.failed]
+        if failed:
+            x = np.array(failed)[spaced(np.arange(len(failed)), FAILURES)]
+            runs = runs.given(x, np.maximum(runs.means(x), self.best(runs)))
         pending = [curve.x for curve in self.curves if curve.number in self.running]
         return runs.given_runs_at(np.array(pending)) if pending else runs
 
     def best(self, runs: FullRuns) -> float:
-        """The smallest posterior mean of f at a full run; at any run, before the first full one."""
-        there = self.full or self._observed
+        """The smallest posterior mean of f at a full run; at any run, before the first full one.
+
+        Runs that failed count only while there are no others.
+        """
+        there = self.full or self.succeeded
         return float(runs.means(np.array([curve.x for curve in there])).min())
 
 
@@ -115,8 +142,11 @@ def best_new(
         x = encoding.snap(points)
         return np.where(nearest(x, known) < least, -np.inf, log_acquisition(x))
 
-    best = np.argsort(runs.means(runs.x), kind="stable")[:5]
-    good = np.array([encoding.point(x) for x in runs.x[best]])
+    good_x = runs.x
+    if any(curve.failed for curve in state.curves):  # of which ``runs`` has some
+        good_x = np.array([curve.x for curve in state.succeeded])
+    best = np.argsort(runs.means(good_x), kind="stable")[:5]
+    good = np.array([encoding.point(x) for x in good_x[best]])
     point, value = maximise(score, good, len(encoding.distributions), rng)
     return encoding.params(point), value
 

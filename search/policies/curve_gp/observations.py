@@ -1,23 +1,21 @@
-"""Learning curves of stored trials, and the observations that the model is given of them."""
+"""The observations that the model is given of learning curves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from optuna.trial import FrozenTrial, TrialState
 
-from tuneoff.search.policies.curve_gp.encoding import Encoding, Ints
+from tuneoff.search.policies.curve_gp.curves import Curve
+from tuneoff.search.policies.curve_gp.encoding import Ints
 from tuneoff.search.spec.space import Floats
 
 SPACING = 3.0  # ratio of one observed epoch of a curve to the one before
 KNEE = 3.0  # in units of ``OutputWarping.unit``: where the warping turns from linear to logarithmic
+CAP = 3.0  # in units of ``OutputWarping.unit``: from there on the model is told no difference
 MODELLED, FITTED = 600, 128  # the most observations in the model, and to fit hyperparameters on
-
-Run = tuple[int, Mapping[str, Any], Mapping[int, float]]  # number, parameters, errors by epoch
 
 
 @dataclass(frozen=True)
@@ -50,72 +48,6 @@ class Observations:
         rows = np.sort(rows)
         configs, config = np.unique(self.config[rows], return_inverse=True)
         return Observations(self.x[configs], self.parameter, config, self.t[rows], self.y[rows])
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The learning curve of one trial.
-
-    Attributes:
-        number: of the trial.
-        x: (D,), its configuration.
-        errors: finite errors by epoch (1-based), lower is better; may be empty.
-    """
-
-    number: int
-    x: Floats
-    errors: dict[int, float]
-
-    @property
-    def epoch(self) -> int:
-        """The last epoch with an error; 0 before the first."""
-        return max(self.errors, default=0)
-
-
-def curves(
-    trials: Iterable[FrozenTrial], encoding: Encoding, horizon: int, sign: float = 1.0
-) -> list[Curve]:
-    """Every trial's curve, in an order that does not depend on that of the trials.
-
-    A trial that is COMPLETE without a value at the horizon diverged; its curve has the trial's
-    value there. See ``arranged`` for errors that are not finite.
-
-    Args:
-        horizon: epochs of a full run; later ones are left out.
-        sign: -1 where the metric is maximised.
-
-    Raises:
-        ValueError: a trial lacks a parameter.
-    """
-    runs: list[Run] = []
-    for trial in trials:
-        errors = {e: sign * v for e, v in trial.intermediate_values.items() if 1 <= e <= horizon}
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            errors.setdefault(horizon, sign * trial.value)
-        runs.append((trial.number, trial.params, errors))
-    return arranged(runs, encoding)
-
-
-def arranged(runs: Sequence[Run], encoding: Encoding) -> list[Curve]:
-    """The curves of runs, ordered by configuration.
-
-    Errors that are NaN are left out; an infinite one counts as the largest finite error of all
-    runs, or, if it is negative, as the smallest.
-
-    Raises:
-        ValueError: a run lacks a parameter.
-    """
-    finite = [v for _, _, errors in runs for v in errors.values() if math.isfinite(v)]
-    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
-    if not runs:
-        return []
-    numbers = [number for number, _, _ in runs]
-    x = encoding.rows([params for _, params, _ in runs])
-    out = []
-    for i in np.lexsort((numbers, *x.T[::-1])):
-        errors = {e: min(max(v, low), high) for e, v in runs[i][2].items() if not math.isnan(v)}
-        out.append(Curve(numbers[i], x[i], errors))
-    return out
 
 
 @dataclass(frozen=True)
@@ -183,8 +115,15 @@ def raw(seen: Sequence[Curve], parameter: Ints, horizon: int) -> Observations:
 
 
 def warped(data: Observations) -> Observations:
-    """The same observations with their errors warped (``OutputWarping.of`` themselves)."""
-    return replace(data, y=OutputWarping.of(data).warp(data.y))
+    """The same observations with their errors warped (``OutputWarping.of`` themselves).
+
+    Errors above the cap count as the cap: how bad a bad run is teaches nothing about good ones.
+    Where most runs learn nothing, and end alike, a few that diverged would otherwise be all that
+    the model sees, and it would look for the optimum as far from these as it can.
+    """
+    warping = OutputWarping.of(data)
+    cap = warping.best + CAP * warping.unit
+    return replace(data, y=warping.warp(np.minimum(data.y, cap)))
 
 
 def active(data: Observations, most: int) -> Ints:

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuneoff.search.policies.arm import Arm
 from tuneoff.search.policies.base import Decision, History, Job, NewTrial, Policy, ResumeTrial
 from tuneoff.search.policies.curve_gp.acquisition import log_expected_improvement
+from tuneoff.search.policies.curve_gp.curves import curves
 from tuneoff.search.policies.curve_gp.encoding import Encoding
 from tuneoff.search.policies.curve_gp.kernel import Priors
 from tuneoff.search.policies.curve_gp.model import FullRuns, NotPositiveDefinite
@@ -26,7 +27,6 @@ from tuneoff.search.policies.curve_gp.model_state import (
     nearest,
     only_full,
 )
-from tuneoff.search.policies.curve_gp.observations import curves
 from tuneoff.search.policies.curve_gp.threads import one_thread
 from tuneoff.search.policies.sobol import sobol_point
 from tuneoff.search.spec.space import Floats, SearchSpace
@@ -68,7 +68,8 @@ class CurveGP:
     the error after a full run, divided by the epochs that the option still has to be trained for:
     the best new configuration, or a paused run. Either is trained to its next rung. So every run
     stops at each rung, and goes on at once if no other option is worth more. Runs of other workers
-    are taken to end with the errors that are expected of them.
+    are taken to end with the errors that are expected of them. Runs that diverge are modelled too:
+    the improvement is multiplied by the probability that a run does not (``Feasibility``).
 
     Learning curves can mislead the model. Where runs start badly and end well, it predicts bad
     ends, pauses every run that would show the opposite, and never finds out. So once as many
@@ -180,7 +181,7 @@ class CurveGP:
         encoding = Encoding(self.space.distributions)
         sign = -1.0 if history.study.direction == StudyDirection.MAXIMIZE else 1.0
         horizon = history.horizon
-        everything = curves(history.trials, encoding, horizon, sign)
+        everything = curves(_in_the_space(history, encoding), encoding, horizon, sign)
         if not self.partial_runs:
             everything = [only_full(curve, horizon) for curve in everything]
         if not any(curve.errors for curve in everything):
@@ -236,8 +237,13 @@ class CurveGP:
         return best_new(state, runs, log_acquisition, rng, MIN_DISTANCE * left)
 
     def _log_acquisition(self, runs: FullRuns, best: float, state: ModelState, x: Floats) -> Floats:
-        """(m,) of configurations x (m, D): log expected improvement, weighted with the prior."""
+        """(m,) of configurations x (m, D): log expected improvement, weighted with the prior.
+
+        And with the probability that a run does not fail, once one has.
+        """
         values = log_expected_improvement(*runs.predict(x), best)
+        if state.feasibility is not None:
+            values = values + state.feasibility.log_weight(x)
         if self.optimum_prior:
             centres = np.array([state.encoding.columns(params) for params in self.optimum_prior])
             density = PRIOR_FLOOR + np.exp(-0.5 * (nearest(x, centres) / PRIOR_WIDTH) ** 2)
@@ -257,3 +263,21 @@ class CurveGP:
         dimensions = len(self.space.distributions)
         point = sobol_point(self.seed, dimensions, len(history.trials))
         return self._new(self.space.at(point), history, why)
+
+
+def _in_the_space(history: History, encoding: Encoding) -> list[FrozenTrial]:
+    """The trials of the search, without those that someone else has added to its study."""
+    trials = []
+    for trial in history.trials:
+        if encoding.holds(trial.params):
+            trials.append(trial)
+        elif trial.state != TrialState.WAITING:
+            _warn_left_out(history.study.study_name, trial.number)
+    return trials
+
+
+@cache
+def _warn_left_out(study: str, number: int) -> None:
+    """Said once, as every decision begins with all trials."""
+    why = "it has a parameter outside the search space, or lacks one"
+    log.warning("%s: trial %d is left out: %s", study, number, why)

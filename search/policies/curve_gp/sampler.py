@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,20 +17,29 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuneoff.search.policies.curve_gp.acquisition import log_expected_improvement
+from tuneoff.search.policies.curve_gp.curves import Curve, Run, arranged
 from tuneoff.search.policies.curve_gp.encoding import Encoding
+from tuneoff.search.policies.curve_gp.feasibility import Feasibility
 from tuneoff.search.policies.curve_gp.kernel import Priors
 from tuneoff.search.policies.curve_gp.model import FullRuns, NotPositiveDefinite
 from tuneoff.search.policies.curve_gp.model_state import ModelState, best_new
-from tuneoff.search.policies.curve_gp.observations import Curve, Run, arranged
+from tuneoff.search.policies.curve_gp.study_space import (
+    CONDITIONAL,
+    asking,
+    comparable,
+    left_out,
+    listed,
+    searched,
+    space_of,
+)
 from tuneoff.search.policies.curve_gp.threads import one_thread
 from tuneoff.search.policies.sobol import sobol_point
 from tuneoff.search.spec.space import Floats, value_at
 
 log = logging.getLogger(__name__)
 
-# At most so many other trials are taken to wait for their parameters: the workers of more are dead.
-ASKING = 8
-CONDITIONAL = "optuna.samplers.TPESampler(multivariate=True, group=True)"
+# A pruned run has failed if this quantile of the errors of runs that went on was better than its.
+GIVEN_UP = 0.5
 
 
 class CurveGPSampler(BaseSampler):
@@ -60,14 +70,20 @@ class CurveGPSampler(BaseSampler):
 
     - COMPLETE: the reported values are its curve, and the trial's value is the one after a full
       run, whether or not as many steps were reported. Without reports that value is all.
-    - PRUNED and FAIL: the reported values. Without reports, a place not to go again. A failed
-      trial that lacks a parameter is ignored.
+    - PRUNED: the reported values. It has also failed if it has none, or if half of the trials
+      that went on had a better one at the step of its last.
+    - FAIL: the reported values, and it has failed.
+    - Any other has failed, too, if its last value is NaN, infinite in the bad direction, or a
+      thousand median absolute deviations worse than the median. Failures have a model of their
+      own: trials go where success is more probable than failure, and the more probable the better.
+      A failed trial that lacks a parameter is ignored.
     - RUNNING: the reported values, and its end is taken to be as expected, which repels others.
       One whose parameters are not all there yet is ignored, or, if its number is lower, taken to
       get what the model would suggest for it: two that ask at once get different answers.
     - WAITING: ignored until it runs.
-    - Reported values have to be the objective's own, in its unit. Those that are NaN are left
-      out; infinite ones count as the worst, or the best, finite one of the study.
+    - Reported values have to be the objective's own, in its unit. Those that are NaN, or infinite
+      in the bad direction, are left out; one that is infinite in the good direction counts as the
+      best finite one of the study.
     - Constraints are ignored. With ``HyperbandPruner``, the trials of all brackets count.
 
     The first trials, while fewer than ``n_startup_trials`` others have a value, or while none has
@@ -78,8 +94,10 @@ class CurveGPSampler(BaseSampler):
 
     Suggestions are a function of the study's trials, the trial's number and the seed. Workers can
     share a seed: no two trials of a study have the same number. A single-objective study of
-    either direction is needed, with the same parameters in every trial and the same ranges;
-    parameters whose range is a single value may come and go.
+    either direction is needed, with the same parameters in every trial; parameters whose range is
+    a single value may come and go. What is searched is what most of the last five trials that have
+    ended searched, so that a changed range is followed after three. A trial with a value outside,
+    with another parameter or without one, is left out with a logged warning.
 
     Args:
         n_startup_trials: trials with a value before the model is asked.
@@ -92,7 +110,7 @@ class CurveGPSampler(BaseSampler):
 
     Raises:
         ValueError: an argument is out of range. Later, from ``trial.suggest_*``: the study has
-            several objectives, or trials with different parameters or ranges.
+            several objectives, or a parameter that is new to it.
     """
 
     def __init__(
@@ -106,6 +124,7 @@ class CurveGPSampler(BaseSampler):
             raise ValueError(f"seed = {seed} is less than 0")
         self._n_startup_trials = n_startup_trials
         self._max_epoch = max_epoch
+        self._warned: set[tuple[str, int]] = set()  # studies and trials
         self._seed = np.random.SeedSequence().generate_state(1)[0].item() if seed is None else seed
 
     def reseed_rng(self) -> None:
@@ -118,13 +137,16 @@ class CurveGPSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """The parameters of all trials that have ended, without those of a single value.
+        """What most of the last trials that have ended searched, without single values.
 
         Raises:
-            ValueError: several objectives, or trials with different parameters or ranges.
+            ValueError: several objectives.
         """
         _check_objectives(study)
-        return _space(_others(study, trial))
+        others = _others(study, trial)
+        space, _ = space_of(others)
+        self._warn(study.study_name, left_out(others, space))
+        return space
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -140,11 +162,11 @@ class CurveGPSampler(BaseSampler):
         others = _others(study, trial)
         try:
             with one_thread():
-                state = self._model_state(study, _comparable(others, search_space), search_space)
+                state = self._model_state(study, comparable(others, search_space), search_space)
                 if state is None:
                     return {}
                 return self._best_new(
-                    state, [*_asking(others, search_space, trial.number), trial.number]
+                    state, [*asking(others, search_space, trial.number), trial.number]
                 )
         except (NotPositiveDefinite, np.linalg.LinAlgError) as error:
             log.warning("%s: %s; trial %d gets a quasi-random configuration instead",
@@ -161,17 +183,28 @@ class CurveGPSampler(BaseSampler):
         """One coordinate of the trial's point of the Sobol sequence.
 
         Raises:
-            ValueError: several objectives, or a parameter or range that other trials do not have.
+            ValueError: several objectives, or a parameter that other trials do not have.
         """
         _check_objectives(study)
-        space = _space(_others(study, trial))
-        if space and not param_distribution.single():
-            _check_same({**space, param_name: param_distribution}, trial.number, space)
-        dimension = len(_searched(trial.distributions))
+        space, count = space_of(_others(study, trial))
+        # A single trial may have been the odd one.
+        if count > 1 and param_name not in space and not param_distribution.single():
+            raise ValueError(
+                "CurveGPSampler needs the same parameters in every trial, but trial "
+                f"{trial.number} searches {param_name!r} and earlier trials did not; start a new "
+                f"study, or for a conditional space use {CONDITIONAL}"
+            )
+        dimension = len(searched(trial.distributions))
         # Each dimension comes from a sequence of its own, as nobody knows yet how many there will
         # be. Those of one sequence are scrambled independently of each other anyway.
         point = sobol_point((self._seed, dimension), dimension + 1, trial.number)
         return value_at(param_distribution, float(point[dimension]))
+
+    def _warn(self, study: str, reasons: Mapping[int, str]) -> None:
+        new = [number for number in reasons if (study, number) not in self._warned]
+        if new:
+            self._warned.update((study, number) for number in new)
+            log.warning("%s: %s left out: %s", study, listed(new), reasons[new[0]])
 
     def _model_state(
         self, study: Study, trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]
@@ -181,7 +214,8 @@ class CurveGPSampler(BaseSampler):
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
         steps = {step for trial in trials for step in trial.intermediate_values}
         epochs = _Epochs.of(steps, self._max_epoch)
-        everything = arranged([_run(trial, epochs, sign) for trial in trials], encoding)
+        runs = _failed([_run(trial, epochs, sign) for trial in trials], trials)
+        everything = arranged(runs, encoding)
         if sum(bool(curve.errors) for curve in everything) < self._n_startup_trials:
             return None
         running = {trial.number for trial in trials if trial.state == TrialState.RUNNING}
@@ -191,19 +225,26 @@ class CurveGPSampler(BaseSampler):
         """The best configuration for the last of these trials, given those of the others."""
         runs = state.expected(state.model.full_runs)
         best = state.best(state.model.full_runs)
+        feasibility = state.feasibility
         *others, own = numbers
         for number in others:
-            params = self._most_promising(state, runs, best, number)
+            params = self._most_promising(state, runs, best, feasibility, number)
             taken = Curve(number, state.encoding.columns(params), {})
             state = replace(state, curves=[*state.curves, taken])
             runs = runs.given_runs_at(taken.x[None, :])
-        return self._most_promising(state, runs, best, own)
+        return self._most_promising(state, runs, best, feasibility, own)
 
     def _most_promising(
-        self, state: ModelState, runs: FullRuns, best: float, number: int
+        self,
+        state: ModelState,
+        runs: FullRuns,
+        best: float,
+        feasibility: Feasibility | None,
+        number: int,
     ) -> dict[str, Any]:
         def log_acquisition(x: Floats) -> Floats:
-            return log_expected_improvement(*runs.predict(x), best)
+            values = log_expected_improvement(*runs.predict(x), best)
+            return values if feasibility is None else values + feasibility.log_weight(x)
 
         rng = np.random.default_rng(np.random.SeedSequence([self._seed, number]))
         params, _ = best_new(state, runs, log_acquisition, rng)
@@ -239,87 +280,38 @@ def _run(trial: FrozenTrial, epochs: _Epochs, sign: float) -> Run:
     errors = {epoch: error for epoch, error in errors.items() if epoch <= epochs.horizon}
     if trial.state == TrialState.COMPLETE and trial.value is not None:
         errors[epochs.horizon] = sign * trial.value
-    return trial.number, trial.params, errors
+    return Run(trial.number, trial.params, errors, trial.state == TrialState.FAIL)
+
+
+def _failed(runs: Sequence[Run], trials: Sequence[FrozenTrial]) -> list[Run]:
+    """The runs, with those that were pruned far behind as failed.
+
+    A pruned run failed if it has no error, or if the last one is worse than ``GIVEN_UP`` of those
+    that runs had at that epoch and went on. Nobody but the pruner knows whether it would have
+    become better; but the pruner will stop the next one there as well.
+    """
+    pruned = [trial.state == TrialState.PRUNED for trial in trials]
+    went_on: dict[int, list[float]] = defaultdict(list)
+    for run, stopped in zip(runs, pruned, strict=True):
+        for epoch, error in run.errors.items():
+            if math.isfinite(error) and not (stopped and epoch == max(run.errors)):
+                went_on[epoch].append(error)
+    bounds = {epoch: float(np.quantile(errors, GIVEN_UP)) for epoch, errors in went_on.items()}
+
+    def gave_up(run: Run) -> bool:
+        last = max(run.errors, default=0)
+        return not run.errors or run.errors[last] > bounds.get(last, math.inf)
+
+    pairs = zip(runs, pruned, strict=True)
+    return [
+        replace(run, failed=True) if stopped and gave_up(run) else run for run, stopped in pairs
+    ]
 
 
 def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     # Hyperband passes a study whose own get_trials has the trials of one bracket only.
     trials = Study.get_trials(study, deepcopy=False)
     return [other for other in trials if other.number != trial.number]
-
-
-def _comparable(
-    trials: Collection[FrozenTrial], space: Mapping[str, BaseDistribution]
-) -> list[FrozenTrial]:
-    """Trials that have begun and have each parameter of the space, with the same range."""
-    return [
-        trial
-        for trial in trials
-        if trial.state != TrialState.WAITING
-        and all(trial.distributions.get(name) == space[name] for name in space)
-    ]
-
-
-def _asking(
-    trials: Collection[FrozenTrial], space: Mapping[str, BaseDistribution], before: int
-) -> list[int]:
-    """Numbers of trials that began earlier and do not have their parameters yet."""
-    numbers = [
-        trial.number
-        for trial in trials
-        if trial.state == TrialState.RUNNING
-        and trial.number < before
-        and not space.keys() <= trial.params.keys()
-    ]
-    return numbers[-ASKING:]
-
-
-def _searched(distributions: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
-    return {name: d for name, d in distributions.items() if not d.single()}
-
-
-def _space(trials: Collection[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """The parameters that are searched, by name; empty before a trial has ended.
-
-    Raises:
-        ValueError: trials differ.
-    """
-    first: FrozenTrial | None = None
-    space: dict[str, BaseDistribution] = {}
-    for trial in trials:
-        # Any other trial may have ended before it had asked for all of its parameters.
-        asked = trial.state == TrialState.PRUNED and trial.intermediate_values
-        if trial.state != TrialState.COMPLETE and not asked:
-            continue
-        if first is None:
-            first, space = trial, dict(sorted(_searched(trial.distributions).items()))
-        elif trial.distributions != first.distributions:
-            _check_same(_searched(trial.distributions), trial.number, space, first.number)
-    return space
-
-
-def _check_same(
-    space: Mapping[str, BaseDistribution],
-    number: int,
-    other: Mapping[str, BaseDistribution],
-    other_number: int | None = None,
-) -> None:
-    there = "earlier trials" if other_number is None else f"trial {other_number}"
-    for name in sorted(space.keys() ^ other.keys()):
-        has, lacks = f"trial {number}", there
-        if name in other:
-            has, lacks = lacks, has
-        raise ValueError(
-            f"CurveGPSampler needs the same parameters in every trial, but {has} searched "
-            f"{name!r} and {lacks} did not; for a conditional space use {CONDITIONAL}"
-        )
-    for name in sorted(space):
-        if space[name] != other[name]:
-            raise ValueError(
-                f"CurveGPSampler needs the same ranges in every trial, but that of {name!r} is "
-                f"{space[name]} in trial {number} and {other[name]} in {there}; start a new "
-                "study, or use optuna.samplers.TPESampler()"
-            )
 
 
 def _check_objectives(study: Study) -> None:

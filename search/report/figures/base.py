@@ -10,14 +10,17 @@ from typing import Final
 
 from plotly import graph_objects as go
 
+from tuneoff.messages import printable
+from tuneoff.search.report.figures.colours import arm_colours as arm_colours
+from tuneoff.search.report.figures.colours import arm_dashes as arm_dashes
+from tuneoff.search.report.figures.colours import arm_symbols as arm_symbols
+from tuneoff.search.report.figures.colours import channels
 from tuneoff.search.report.tables import Table
 from tuneoff.search.results.records import TrialCurve
 
-# Okabe and Ito's colour-blind-safe palette, without the black and the yellow that vanish on a
-# dark or a light page.
-_PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
-_SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 GREY: Final = "rgba(128, 128, 128, 0.55)"
+STRONG: Final = "#808080"
+"""Of marks that belong to no arm, and must be seen on a light and a dark page."""
 FAINT: Final = "rgba(128, 128, 128, 0.22)"
 
 
@@ -33,6 +36,9 @@ class Panels:
             given: names from a study are escaped (``html.escape``) before they get here.
         table: shown below the figures.
         key: True if the figures need a key to the arms' colours.
+        code: text that is shown as it is, below the table, and can be copied.
+        finding: one sentence that reads these figures of this study, as text; empty if there is
+            nothing to say.
     """
 
     name: str
@@ -41,22 +47,21 @@ class Panels:
     figures: tuple[go.Figure, ...]
     table: Table | None = None
     key: bool = False
-
-
-def arm_colours(arms: Sequence[str]) -> dict[str, str]:
-    """A colour for each arm, as "#rrggbb"."""
-    return {arm: _PALETTE[i % len(_PALETTE)] for i, arm in enumerate(arms)}
-
-
-def arm_symbols(arms: Sequence[str]) -> dict[str, str]:
-    """A plotly symbol for each arm."""
-    return {arm: _SYMBOLS[i % len(_SYMBOLS)] for i, arm in enumerate(arms)}
+    finding: str = ""
+    code: str = ""
 
 
 def transparent(colour: str, alpha: float) -> str:
     """A colour "#rrggbb" with this opacity, 0 to 1."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = channels(colour)
     return f"rgba({red}, {green}, {blue}, {alpha})"
+
+
+def shown(text: str, most: int = 200) -> str:
+    """Foreign text as plotly shows it: no mark-up, one line, at most so many characters."""
+    text = printable(text)
+    # Quotes need no escape in text, and plotly would show theirs as they are.
+    return escape(text if len(text) <= most else f"{text[: most - 1]}…", quote=False)
 
 
 def blank(x: str, y: str, *, height: int = 420) -> go.Figure:
@@ -70,17 +75,17 @@ def blank(x: str, y: str, *, height: int = 420) -> go.Figure:
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "font": {"size": 13, "family": "system-ui, DejaVu Sans, sans-serif"},
-            "xaxis": {**axis, "title": {"text": x}},
-            "yaxis": {**axis, "title": {"text": y}},
+            "xaxis": {**axis, "title": {"text": x, "font": {"size": 13}}},
+            "yaxis": {**axis, "title": {"text": y, "font": {"size": 13}}},
             "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
             "hoverlabel": {"align": "left"},
         }
     )
 
 
-def percents(errors: Iterable[float]) -> list[float]:
-    """Rounded to a ten-thousandth of a point, which keeps figures small in the database."""
-    return [round(100 * error, 4) for error in errors]
+def rounded(values: Iterable[float]) -> list[float]:
+    """Rounded to five digits, of which a figure shows four: a third of the size."""
+    return [float(f"{value:.5g}") for value in values]
 
 
 def measured(trials: Sequence[TrialCurve]) -> list[TrialCurve]:
@@ -94,4 +99,4 @@ def measured(trials: Sequence[TrialCurve]) -> list[TrialCurve]:
 
 def label(trial: TrialCurve) -> str:
     """A trial's name and state, for a figure."""
-    return f"{escape(trial.arm)}/{trial.repeat}#{trial.number}, {escape(trial.state)}"
+    return f"{shown(trial.arm)}/{trial.repeat}#{trial.number}, {shown(trial.state)}"

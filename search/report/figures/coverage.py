@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from plotly import graph_objects as go
 
-from tuneoff.search.report.figures.base import FAINT, GREY, Panels, blank, percents
+from tuneoff.metric import Metric
+from tuneoff.search.report.figures.base import FAINT, GREY, Panels, blank
+from tuneoff.search.report.figures.model_findings import coverage_finding
 from tuneoff.search.report.tables import coverage_table
+from tuneoff.search.results.numbers import counted, in_percent
 from tuneoff.search.results.predictions.records import ArmPredictions, Coverage
-from tuneoff.search.results.verdict import counted
 
 
-def coverage_panels(prediction: ArmPredictions, colour: str, name: str) -> Panels:
+def coverage_panels(prediction: ArmPredictions, colour: str, name: str, metric: Metric) -> Panels:
     """One figure for each rung: the share of intervals that held, against their probability."""
     some = (
         f" Judged: {prediction.judged:,} of {prediction.possible:,} forecasts, evenly spaced."
@@ -22,22 +24,25 @@ def coverage_panels(prediction: ArmPredictions, colour: str, name: str) -> Panel
     return Panels(
         name=name,
         title=f"How often {prediction.arm}'s prediction intervals held",
-        caption="The share of the intervals, predicted after so many epochs for the error of the"
+        caption=f"The share of the intervals, predicted after so many epochs for the {metric.bare}"
+        " of the"
         " full run, that held it. On the dashed line the intervals are as wide as they should be;"
         " below it they are too narrow. At each probability, a calibrated model lies within the"
         " grey band 19 times in 20. All repeats together. Only runs that came to their end can be"
-        f" judged, and those are the runs for which the model predicted the lowest errors.{some}",
+        f" judged, and those are the runs for which the model predicted the {metric.lowest}"
+        f" {metric.plural}.{some}",
         figures=tuple(_coverage_figure(rung, colour) for rung in prediction.coverage),
         table=coverage_table(prediction),
+        finding=coverage_finding(prediction.coverage),
     )
 
 
 def _coverage_figure(rung: Coverage, colour: str) -> go.Figure:
     figure = blank("interval's probability, %", "held, %", height=300)
-    levels = percents(rung.levels)
+    levels = [in_percent(level) for level in rung.levels]
 
     def shares(counts: Sequence[int]) -> list[float]:
-        return percents(count / rung.runs for count in counts)
+        return [in_percent(count / rung.runs) for count in counts]
 
     figure.add_scatter(
         x=[*levels, *reversed(levels)],

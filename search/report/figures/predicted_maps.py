@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any, Final
+from functools import partial
+from operator import mul
+from typing import Any, Final, Literal
 
 from plotly import graph_objects as go
 
+from tuneoff.metric import Metric, capitalised
 from tuneoff.search.report.data import ReportData
-from tuneoff.search.report.figures.base import Panels, blank, percents
+from tuneoff.search.report.figures.base import Panels, blank, rounded, shown
+from tuneoff.search.report.figures.model_findings import map_finding
+from tuneoff.search.report.figures.thinning import shares, thinned_marks
 from tuneoff.search.report.wording import parameters
+from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.predictions.records import ArmPredictions, Axis, Map
 from tuneoff.search.results.records import TrialCurve
-from tuneoff.search.results.verdict import counted
 
-# Both colour scales are ordered by lightness, lighter is lower, so that every kind of colour vision
-# can read them.
-_MEDIAN_COLOURS: Final = "Viridis_r"
+# Both colour scales are ordered by lightness, lighter is better, so that every kind of vision for
+# colours can read them.
+_MEDIAN_COLOURS: Final = ("Viridis_r", "Viridis")  # lighter is better, whatever is good
 _WIDTH_COLOURS: Final = "Cividis_r"
 _LOWEST: Final = 0.05  # percent; lower values have its colour, as a logarithm has no zero
 _ROUND: Final = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8))  # ticks of one decade, coarse and fine
@@ -32,15 +36,16 @@ def map_panels(data: ReportData, prediction: ArmPredictions, name: str) -> Panel
         for trial in data.trials
         if (trial.arm, trial.repeat) == (prediction.arm, prediction.repeat) and trial.errors
     ]
-    median = _map_figures(prediction, marked, "median", _MEDIAN_COLOURS, "predicted error, %")
-    width = _map_figures(
-        prediction, marked, "width", _WIDTH_COLOURS, "width of the 90% interval, points"
+    metric = data.results.metric
+    median, width = (
+        _map_figures(prediction, marked, quantity, metric) for quantity in ("median", "width")
     )
     return Panels(
         name=name,
         title=f"What {prediction.arm}'s model predicts for a full run",
         caption=_caption(data, prediction),
         figures=(*median, *width),
+        finding=map_finding(prediction.maps, metric),
     )
 
 
@@ -49,12 +54,16 @@ def _caption(data: ReportData, prediction: ArmPredictions) -> str:
     if which and prediction.recommended:
         which += ", whose recommendation is the best,"
     best = f"{prediction.arm}/{prediction.repeat}#{prediction.best}"
-    star = "recommended" if prediction.recommended else "with the lowest predicted error"
+    metric = data.results.metric
+    star = metric.in_words("with the lowest predicted error")
+    star = "recommended" if prediction.recommended else star
+    light = "Lighter is higher" if metric.maximised else "Lighter is lower"
     sentences = [
-        f"Validation error after {counted(data.results.trial_epochs, 'epoch')}, as the"
+        f"{capitalised(metric.on('validation'))} after"
+        f" {counted(data.results.trial_epochs, 'epoch')}, as the"
         f" model{which} predicts it from {counted(prediction.trials, 'trial')}: first the median,"
         " then the width of the 90% interval, without the noise of a single run.",
-        "Lighter is lower, on a logarithmic scale.",
+        f"{light}, on a logarithmic scale." if metric.percent else f"{light}.",
         f"Star: the configuration {star}, {best} ({parameters(prediction.params)}).",
         "Circles: the other trials, wherever their other hyperparameters lie; filled, a full"
         " search run; hollow, a run that was stopped early or diverged.",
@@ -74,20 +83,27 @@ def _caption(data: ReportData, prediction: ArmPredictions) -> str:
 def _map_figures(
     prediction: ArmPredictions,
     trials: Sequence[TrialCurve],
-    quantity: str,
-    colours: str,
-    title: str,
+    quantity: Literal["median", "width"],
+    metric: Metric,
 ) -> list[go.Figure]:
     grids = [getattr(m, quantity) for m in prediction.maps]
-    every = [_log_percent(value) for grid in grids for row in grid for value in row]
+    if quantity == "median":
+        title = f"predicted {metric.bare}{metric.in_unit}"
+        shown_as, colours = metric.number, _MEDIAN_COLOURS[metric.maximised]
+    else:
+        title = f"width of the 90% interval{metric.in_points}"
+        shown_as, colours = partial(mul, metric.factor), _WIDTH_COLOURS
+    grids = [[[shown_as(value) for value in row] for row in grid] for grid in grids]
+    every = [_height(value, metric) for grid in grids for row in grid for value in row]
+    low, high = min(every, default=0.0), max(every, default=1.0)
     scale = {
         "colorscale": colours,
-        "zmin": min(every, default=0.0),
-        "zmax": max(every, default=1.0),
-        "colorbar": _colour_bar(title, min(every, default=0.0), max(every, default=1.0)),
+        "zmin": low,
+        "zmax": high,
+        "colorbar": _colour_bar(title, low, high, is_log=metric.percent),
     }
     return [
-        _map_figure(prediction, m, grid, trials, scale)
+        _map_figure(prediction, m, grid, trials, scale, metric)
         for m, grid in zip(prediction.maps, grids, strict=True)
     ]
 
@@ -98,14 +114,19 @@ def _map_figure(
     grid: Sequence[Sequence[float]],
     trials: Sequence[TrialCurve],
     scale: Mapping[str, Any],
+    metric: Metric,
 ) -> go.Figure:
-    figure = blank(escape(m.x.name), escape(m.y.name), height=_HEIGHT)
+    # A parameter with a condition plays no part in some of them.
+    trials = [t for t in trials if {m.x.name, m.y.name} <= t.params.keys()]
+    digits = ".2f" if metric.percent else ".4g"
+    figure = blank(shown(m.x.name), shown(m.y.name), height=_HEIGHT)
     figure.add_heatmap(
         x=_edges(m.x),
         y=_edges(m.y),
-        z=[[round(_log_percent(value), 3) for value in row] for row in grid],
-        customdata=[percents(row) for row in grid],
-        hovertemplate=f"{_hover('x', m.x)}{_hover('y', m.y)}%{{customdata:.2f}}<extra></extra>",
+        z=[[_rounded(_height(value, metric), metric) for value in row] for row in grid],
+        customdata=[[_rounded(value, metric, 4) for value in row] for row in grid],
+        hovertemplate=f"{_hover('x', m.x)}{_hover('y', m.y)}%{{customdata:{digits}}}"
+        "<extra></extra>",
         **scale,
     )
     for kind, some in (
@@ -114,13 +135,14 @@ def _map_figure(
         ("star", [t for t in trials if t.number == prediction.best]),
     ):
         some = [t for t in some if kind == "star" or t.number != prediction.best]
+        some = _thinned(some, m)
         # A dark mark on a larger light one can be seen on any colour.
         for ground in (True, False):
             figure.add_scatter(
-                x=[_place(t, m.x, 0.0 if kind == "star" else 0.618) for t in some],
-                y=[_place(t, m.y, 0.0 if kind == "star" else 0.755) for t in some],
+                x=rounded(_place(t, m.x, 0.0 if kind == "star" else 0.618) for t in some),
+                y=rounded(_place(t, m.y, 0.0 if kind == "star" else 0.755) for t in some),
                 mode="markers",
-                text=[_label(t) for t in some],
+                text=None if ground else [_label(t) for t in some],
                 marker=_mark(kind, ground),
                 cliponaxis=False,
                 hoverinfo="skip" if ground else None,
@@ -130,6 +152,18 @@ def _map_figure(
     _set_axis(figure.layout.xaxis, m.x)
     _set_axis(figure.layout.yaxis, m.y)
     return figure
+
+
+def _thinned(trials: Sequence[TrialCurve], m: Map) -> list[TrialCurve]:
+    """The trials whose marks are drawn: no two in one place."""
+    x, y = (shares([_share(t, side) for t in trials]) for side in (m.x, m.y))
+    errors = [t.errors[max(t.errors)] for t in trials]
+    return [trials[i] for i in thinned_marks(x, y, errors, pixels=8)]
+
+
+def _share(trial: TrialCurve, side: Axis) -> float:
+    place = _place(trial, side, 0.618)
+    return math.log(place) if side.log else place
 
 
 def _mark(kind: str, ground: bool) -> dict[str, Any]:
@@ -160,18 +194,21 @@ def _set_axis(axis: Any, side: Axis) -> None:
             ticks = _ticks(*ends)
             axis.update(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     elif side.choices:
-        names = [escape(choice) for choice in side.choices]
+        names = [shown(choice) for choice in side.choices]
         axis.update(tickvals=list(range(len(names))), ticktext=names)
     axis.update(range=ends, showgrid=False)
 
 
-def _colour_bar(title: str, low: float, high: float) -> dict[str, Any]:
-    ticks = _ticks(low, high)
+def _colour_bar(title: str, low: float, high: float, *, is_log: bool) -> dict[str, Any]:
+    marks: dict[str, Any] = {}
+    if is_log:
+        ticks = _ticks(low, high)
+        marks["tickvals"] = [math.log10(tick) for tick in ticks]
+        marks["ticktext"] = [f"{tick:g}" for tick in ticks]
     return {
         "orientation": "h",
         "title": {"text": title, "side": "top", "font": {"size": 12}},
-        "tickvals": [math.log10(tick) for tick in ticks],
-        "ticktext": [f"{tick:g}" for tick in ticks],
+        **marks,
         "thickness": 10,
         "len": 1.0,
         "x": 0.5,
@@ -193,8 +230,13 @@ def _ticks(low: float, high: float) -> list[float]:
     return [float(f"{10**end:.3g}") for end in (low, high)]
 
 
-def _log_percent(error: float) -> float:
-    return math.log10(max(100 * error, _LOWEST))
+def _height(value: float, metric: Metric) -> float:
+    """Where a value as it is shown lies on the colour scale, logarithmic for percentages."""
+    return math.log10(max(value, _LOWEST)) if metric.percent else value
+
+
+def _rounded(value: float, metric: Metric, digits: int = 3) -> float:
+    return round(value, digits) if metric.percent else float(f"{value:.6g}")
 
 
 def _hover(name: str, side: Axis) -> str:
@@ -215,4 +257,4 @@ def _place(trial: TrialCurve, side: Axis, spread: float) -> float:
 
 
 def _label(trial: TrialCurve) -> str:
-    return f"#{trial.number}, {escape(trial.state)}, epoch {max(trial.errors)}"
+    return f"#{trial.number}, {shown(trial.state)}, epoch {max(trial.errors)}"

@@ -17,7 +17,11 @@ def prediction_panels(data: ReportData) -> tuple[Panels, ...]:
         for i, prediction in enumerate(data.predictions)
         for panels in (
             map_panels(data, prediction, f"maps-{i}"),
-            forecast_panels(prediction, colours[prediction.arm], f"forecasts-{i}"),
-            coverage_panels(prediction, colours[prediction.arm], f"coverage-{i}"),
+            forecast_panels(
+                prediction, colours[prediction.arm], f"forecasts-{i}", data.results.metric
+            ),
+            coverage_panels(
+                prediction, colours[prediction.arm], f"coverage-{i}", data.results.metric
+            ),
         )
     )

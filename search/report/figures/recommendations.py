@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Final
 
 from plotly import graph_objects as go
 
+from tuneoff.metric import Metric, capitalised
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import (
     GREY,
@@ -14,80 +16,148 @@ from tuneoff.search.report.figures.base import (
     arm_colours,
     arm_symbols,
     blank,
-    percents,
+    shown,
 )
-from tuneoff.search.results.records import TEST, VALIDATION, ArmSummary, StudyResults
+from tuneoff.search.report.figures.readings import main_arms, names, so_far
+from tuneoff.search.results.numbers import counted
+from tuneoff.search.results.records import TEST, VALIDATION
+
+MOST: Final = 12
+"""Arms that are drawn."""
+
+Errors = Mapping[str, Sequence[float | None]]
 
 
 def recommendation_panels(data: ReportData) -> tuple[Panels, ...]:
     """Each repeat's recommendations, joined by a line across the arms; each arm's mean."""
-    results, comparison = data.results, data.comparison
-    tested = all(
-        run.recommendation.test_error is not None for run in results.runs if run.recommendation
-    )
-    measure = TEST if tested else VALIDATION
-    errors = {a.arm: a.test_errors if tested else a.validation_errors for a in comparison.arms}
-    figure = blank("", f"{measure} of the recommendation, %", height=440)
+    measure, errors = recommended_errors(data)
+    metric = data.results.metric
+    words = metric.in_words(measure)
+    some = {arm for arm, found in errors.items() if any(e is not None for e in found)}
+    every = [arm for arm in main_arms(data) if arm in some]
+    if not every:
+        return ()
+    arms = [arm for arm in data.results.arms if arm in every[:MOST]]
+    figure = blank("", f"{words} of the recommendation{metric.in_unit}", height=440)
     lines: list[tuple[float | None, float | None]] = []
-    for repeat in range(results.repeats):
-        found = ((i, errors[arm][repeat]) for i, arm in enumerate(results.arms))
-        lines += [(i, 100 * error) for i, error in found if error is not None]
+    for repeat in range(data.results.repeats):
+        found = ((i, errors[arm][repeat]) for i, arm in enumerate(arms))
+        lines += [(i, error) for i, error in found if error is not None]
         lines.append((None, None))
     figure.add_scatter(
         x=[x for x, _ in lines],
-        y=[y for _, y in lines],
+        y=[None if y is None else metric.drawn([y])[0] for _, y in lines],
         mode="lines",
         line={"color": GREY, "width": 1},
-        showlegend=False,
+        opacity=1 if data.results.repeats <= 20 else 0.4,
         hoverinfo="skip",
     )
-    for index, arm in enumerate(comparison.arms):
-        _add_recommendations(figure, results, index, arm, errors[arm.arm])
+    colours, symbols = arm_colours(data.results.arms), arm_symbols(data.results.arms)
+    for index, arm in enumerate(arms):
+        _add_recommendations(figure, index, arm, errors[arm], colours[arm], symbols[arm], metric)
     figure.update_xaxes(
-        tickvals=list(range(len(results.arms))),
-        ticktext=[escape(arm) for arm in results.arms],
-        range=[-0.5, len(results.arms) - 0.5],
+        tickvals=list(range(len(arms))),
+        ticktext=[shown(arm, 14) for arm in arms],
+        range=[-0.5, len(arms) - 0.5],
         showgrid=False,
     )
-    figure.update_layout(showlegend=False)
-    found_any = any(arm.repeats for arm in comparison.arms)
-    after = " after full training" if tested else ", as not every one has a test error yet"
+    figure.update_layout(showlegend=False, margin={"t": 12})
+    after = (
+        " after full training"
+        if measure == TEST
+        else f", as not every one has a {metric.on('test')} yet"
+    )
+    left = f" Shown: {MOST} of {len(every)} arms, the main ones." if len(every) > MOST else ""
     panels = Panels(
         name="recommendations",
-        title=f"{measure.capitalize()} of each repeat's recommendation",
-        caption=f"One mark for each repeat: the {measure} of the configuration that the arm"
-        f" recommended{after}. Lines join the recommendations of the same repeat; bars are means.",
-        figures=(figure,) if found_any else (),
+        title=f"{capitalised(words)} of each repeat's recommendation",
+        caption=f"One mark for each repeat: the {words} of the configuration that the arm"
+        f" recommended{after}. Lines join the recommendations of the same repeat; bars are"
+        f" means.{left}",
+        figures=(figure,),
+        finding=recommendation_finding(data),
     )
     return (panels,)
 
 
+def recommended_errors(data: ReportData) -> tuple[str, Errors]:
+    """The measure, and by arm one error for each repeat: test errors once all are known."""
+    tested = all(
+        run.recommendation.test_error is not None for run in data.results.runs if run.recommendation
+    )
+    arms = data.comparison.arms
+    if tested:
+        return TEST, {arm.arm: arm.test_errors for arm in arms}
+    return VALIDATION, {arm.arm: arm.validation_errors for arm in arms}
+
+
+def recommendation_finding(data: ReportData) -> str:
+    """Which arm's picks have the lowest mean error; that says nothing about luck, which is said."""
+    measure, errors = recommended_errors(data)
+    known = {
+        arm: [error for error in errors.get(arm, ()) if error is not None]
+        for arm in main_arms(data)
+    }
+    means = {arm: fmean(found) for arm, found in known.items() if found}
+    if not means:
+        return ""
+    called = names(data)
+    metric = data.results.metric
+    best = min(means, key=lambda arm: means[arm])
+    mine = known[best]
+    reach = f"{counted(len(mine), 'repeat')}"
+    if len(mine) > 1 and metric.text(min(mine)) != metric.text(max(mine)):
+        reach = f"{metric.text(min(mine))} to {metric.text(max(mine))} over {reach}"
+    what = metric.on("test" if measure == TEST else "validation")
+    if len(means) == 1:
+        return (
+            f"The picks of {called[best].short} have a mean {what} of"
+            f" {metric.text(means[best])}{so_far(data)} ({reach})."
+        )
+    second = min((arm for arm in means if arm != best), key=lambda arm: means[arm])
+    if metric.text(means[second]) == metric.text(means[best]):
+        return (
+            f"The picks of {called[best].short} and {called[second].short} have the {metric.lowest}"
+            " mean"
+            f" {what}{so_far(data)}, {metric.text(means[best])} both."
+        )
+    return (
+        f"The picks of {called[best].short} have the {metric.lowest} mean {what}{so_far(data)},"
+        f" {metric.text(means[best])} ({reach}); {called[second].short} comes next with"
+        f" {metric.text(means[second])}. Whether that is more than luck, only the comparison says."
+    )
+
+
 def _add_recommendations(
     figure: go.Figure,
-    results: StudyResults,
     index: int,
-    arm: ArmSummary,
+    arm: str,
     errors: Sequence[float | None],
+    colour: str,
+    symbol: str,
+    metric: Metric,
 ) -> None:
     found = [(repeat, error) for repeat, error in enumerate(errors) if error is not None]
-    if not found:
-        return
-    colour = arm_colours(results.arms)[arm.arm]
     figure.add_scatter(
         x=[index] * len(found),
-        y=percents([error for _, error in found]),
+        y=metric.drawn(error for _, error in found),
         mode="markers",
-        name=escape(arm.arm),
+        name=shown(arm),
         text=[f"repeat {repeat}" for repeat, _ in found],
-        marker={"color": colour, "size": 9, "symbol": arm_symbols(results.arms)[arm.arm]},
-        hovertemplate="%{text}: %{y:.2f}%",
+        marker={
+            "color": colour,
+            "size": 9 if len(found) <= 30 else 6,
+            "opacity": 0.85,
+            "symbol": symbol,
+        },
+        hovertemplate=f"%{{text}}: {metric.hover()}",
     )
-    mean = 100 * sum(error for _, error in found) / len(found)
+    (mean,) = metric.drawn([fmean(error for _, error in found)])
     figure.add_scatter(
-        x=[index - 0.16, index + 0.16],
+        x=[index - 0.22, index + 0.22],
         y=[mean, mean],
         mode="lines",
-        name=f"{escape(arm.arm)}, mean",
+        name=f"{shown(arm)}, mean",
         line={"color": colour, "width": 4},
-        hovertemplate="mean: %{y:.2f}%",
+        hovertemplate=f"mean: {metric.hover()}",
     )

@@ -21,7 +21,7 @@ def read_predictions(now: Snapshot) -> list[ArmPredictions]:
     """One for each arm whose policy is curve-gp, as soon as one of its runs has an error."""
     study, found = now.study, []
     for arm in study.spec.arms:
-        searches = [s for s in study.arms if s.arm == arm and isinstance(s.policy, CurveGP)]
+        searches = [s for s in study.arms if s.arm == arm and isinstance(s.sampler, CurveGP)]
         with one_thread():
             prediction = _arm_predictions([Repeat(study, s, now.state(s)) for s in searches])
         found += [prediction] if prediction else []
@@ -44,7 +44,7 @@ def _arm_predictions(repeats: Sequence[Repeat]) -> ArmPredictions | None:
         repeat=shown.search.repeat,
         trials=sum(bool(curve.errors) for curve in state.curves),
         best=best,
-        params=params,
+        params=shown.study.space.in_effect(params),
         recommended=recommended is not None,
         left_out=left_out,
         maps=maps,

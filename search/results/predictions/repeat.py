@@ -64,8 +64,8 @@ class Repeat:
     @property
     def policy(self) -> CurveGP:
         """The arm's policy."""
-        assert isinstance(self.search.policy, CurveGP)
-        return self.search.policy
+        assert isinstance(self.search.sampler, CurveGP)
+        return self.search.sampler
 
     @property
     def horizon(self) -> int:

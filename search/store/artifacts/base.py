@@ -149,6 +149,7 @@ class Artifacts:
         """Write, read and remove a probe.
 
         Raises:
+            ArtifactOutage: the store stayed away for too long, or was away and ``tick`` was True.
             ArtifactError: with one line that says what does not work and how to fix it.
         """
         probe = f"probe-{secrets.token_hex(8)}"
@@ -157,8 +158,6 @@ class Artifacts:
             self.put_bytes(probe, "probe", b"tuneoff", tick)
             self._patiently(lambda: self._read_to_end(probe, tick), tick)
             self._patiently(lambda: self.store.remove(self.prefix + probe), tick)
-        except ArtifactOutage as error:
-            raise ArtifactError(str(error)) from None
         except (ArtifactNotFound, DamagedError):
             raise ArtifactError(
                 f"{self}: what was written could not be read back; use another store"

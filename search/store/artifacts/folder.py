@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from tuneoff.files import remove_parts, replacing
+from tuneoff.files import make_folder, remove_parts, replacing
 from tuneoff.retry import Patience
 from tuneoff.search.errors import ArtifactError
 from tuneoff.search.store.artifacts.base import Artifacts, Failures
@@ -43,7 +43,7 @@ class FolderStore:
         """Store an object; when this returns it survives a power cut."""
         self._mounted()
         path = self.folder / artifact_id
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with replacing(path) as file:
             shutil.copyfileobj(content_body, file, CHUNK)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, unquote
 
-from tuneoff.messages import first_line
+from tuneoff.messages import first_line, how_to_install
 from tuneoff.retry import Patience
 from tuneoff.search.errors import ArtifactError
 from tuneoff.search.store.artifacts.base import Artifacts, Failures
@@ -27,9 +27,7 @@ def open_bucket(
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
-        raise ArtifactError(
-            f'{url}: S3 needs boto3; install it with pip install "tuneoff[s3]"'
-        ) from None
+        raise ArtifactError(f"{url}: S3 needs boto3; install it: {how_to_install('s3')}") from None
     from optuna.artifacts import Boto3ArtifactStore
 
     config = Config(

@@ -8,5 +8,5 @@ from __future__ import annotations
 
 VERSION_TABLE = "tuneoff_alembic_version"
 """Our own: Optuna's revisions are in ``alembic_version``."""
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in ``versions``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from tuneoff.search.cli import options
+from tuneoff.search.cli.console import console
 from tuneoff.search.cli.main import COMMANDS, cli, main
 from tuneoff.search.errors import UserError
 from tuneoff.search.launch.launcher import Launcher, LaunchRequest
@@ -32,15 +34,6 @@ def command(words: str) -> click.Command:
         found = found.get_command(click.Context(found), word)
     assert found is not None
     return found
-
-
-def test_the_group_imports_nothing_that_is_slow() -> None:
-    code = (
-        "import sys, tuneoff.search.cli.main\n"
-        "print(*{'torch', 'scipy', 'plotly', 'optuna', 'sqlalchemy'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
 
 
 class TestHelp:
@@ -126,6 +119,62 @@ class TestLaunchers:
         }.items() <= context.params.items()
 
 
+def test_a_file_that_ends_too_early_is_no_silent_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """click takes EOFError for Ctrl-D, and says nothing."""
+
+    def read(*_: object, **__: object) -> None:
+        raise EOFError("No data left in file")
+
+    monkeypatch.setattr(command("status"), "callback", read)
+    with pytest.raises(Exception, match="No data left in file"):
+        main(["status", "digits"])
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_a_terminal_cannot_show_is_spelt_out(
+    errors: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python opens streams with "surrogateescape" in the C locale."""
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, "ascii", errors)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(command("status"), "callback", lambda **_: print("2.44 \xb1 0.25"))
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "digits"])
+    assert ended.value.code == 0
+    assert written.getvalue() == b"2.44 \\xb1 0.25\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "no more is to be had"),
+        (MemoryError("Unable to allocate 9 GiB"), "Unable to allocate 9 GiB"),
+        (
+            ImportError("libtorch.so: failed to map segment from shared object"),
+            "libtorch.so: failed to map segment from shared object",
+        ),
+    ],
+)
+def test_too_little_memory_is_said_in_a_line(
+    error: Exception,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fill(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(command("status"), "callback", fill)
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "digits"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        f"Error: there is not enough memory ({said}); end other programs, or raise the limit of "
+        "this one (ulimit -v, or the container's)\n"
+    )
+
+
 def closed_pipe() -> int:
     """A descriptor that can be written to, but nobody reads what is written."""
     reading, writing = os.pipe()
@@ -138,7 +187,17 @@ class TestNobodyReads:
 
     @pytest.mark.parametrize("stream", ["stdout", "stderr"])
     @pytest.mark.parametrize(
-        "words", ["--help", "status --help", "status NAME", "status", "nosuch"]
+        "words",
+        [
+            "--help",
+            "status --help",
+            "status NAME",
+            "status NAME --json",
+            "compare NAME",
+            "list",
+            "status",
+            "nosuch",
+        ],
     )
     def test_code(
         self,
@@ -150,6 +209,7 @@ class TestNobodyReads:
     ) -> None:
         study = make_study(sqlite_database)
         monkeypatch.setenv("TUNEOFF_STORAGE", str(sqlite_database))
+        monkeypatch.setattr(console, "quiet", False)  # and so it is again after the test
         fails = words in ("status", "nosuch")
         with open(closed_pipe(), "w") as file:
             monkeypatch.setattr(sys, stream, file)
@@ -170,3 +230,60 @@ class TestNobodyReads:
         os.close(output)
         _, said = process.communicate(timeout=60)
         assert (process.returncode, said) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["creat", "x.toml"], "No such command 'creat'. Did you mean 'create'?"),
+        (["xyzzy"], "No such command 'xyzzy'."),
+        (["predict", "digits"], "digits is no image, folder or zip file; write NAME IMAGES"),
+    ],
+)
+def test_a_word_in_the_wrong_place(
+    words: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith(f"Error: {said}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "small\udcff"],
+        ["compare", "NAME", "--reference", "\udcff"],
+        ["try", "NAME", "--lr", "0.1", "--note", "caf\udce9"],
+        ["create", "STUDY", "--set", 'arms.hand.configs=[{ lr = 0.1, note = "caf\udce9" }]'],
+        ["create", "STUDY", "--set", 'data.path="caf\udce9"'],
+    ],
+)
+def test_a_word_that_is_not_utf_8(
+    words: list[str],
+    sqlite_database: Database,
+    make_study: Callable[..., Study],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("TUNEOFF_STORAGE", str(sqlite_database))
+    monkeypatch.setenv("TUNEOFF_WORK", str(tmp_path / "work"))
+    name = make_study(sqlite_database, arms={"hand": {"configs": [{"lr": 0.1}]}}).name
+    file = tmp_path / "study.toml"
+    file.write_text(
+        'name = "new"\ndata = { name = "digits" }\ntrial = { model = "proxy", epochs = 3 }\n'
+        "space = { lr = { low = 1e-3, high = 1.0, log = true } }\nbudget = { epochs = 9 }\n"
+        "arms = { hand = { configs = [{ lr = 0.1 }] } }\n"
+    )
+    given = [{"NAME": name, "STUDY": str(file)}.get(word, word) for word in words]
+    with pytest.raises(SystemExit) as ended:
+        main(given)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert "\\udc" in line

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tuneoff.search.errors import SearchError, UserError
-from tuneoff.search.launch.base import Restarts, Slot, Workers
+from tuneoff.search.launch.base import Exit, Restarts, Slot, Workers, exit_of, make_logs
 from tuneoff.search.launch.launcher import LaunchRequest
 from tuneoff.search.launch.local import (
     LocalFleet,
@@ -51,6 +54,12 @@ class TestSlots:
     def test_nobody(self, numbers: dict[str, int]) -> None:
         with pytest.raises(UserError, match="at least 1"):
             share_out([0], [], **numbers)
+
+    @pytest.mark.parametrize("gpus", [[], ["0"]])
+    def test_more_than_a_machine_holds(self, gpus: list[str]) -> None:
+        assert len(share_out([0, 1], gpus, workers=32, per_gpu=32)) == 32
+        with pytest.raises(UserError, match=r"33 workers are too many for 2 CPU cores; .* most 32"):
+            share_out([0, 1], gpus, workers=33, per_gpu=33)
 
 
 class TestGpus:
@@ -219,6 +228,52 @@ class TestFleet:
             "me-0.log",
             "me-1.log",
         ]
+
+    def test_one_that_keeps_dying_is_given_up_and_the_others_go_on(self, tmp_path: Path) -> None:
+        class Mixed(LocalFleet):
+            """The first dies at once, the second works for a while."""
+
+            def _start(self, member: Any) -> None:
+                script = "exit 1" if member.log.name == "me-0.log" else "sleep 1.5"
+                member.process = subprocess.Popen(["sh", "-c", script])
+
+        slots = share_out([0], [], 2)
+        news: list[str] = []
+        with Mixed(["digits"], "sqlite://", slots, tmp_path, "me", pauses=(0.0, 0.0)) as fleet:
+            while fleet.poll():
+                news += fleet.news()
+                time.sleep(0.01)
+        assert sum("starts again" in line for line in news) == 2
+        assert re.search(r"died 3 times in a row .* is given up, and the others go on$", news[-1])
+
+    def test_the_last_that_keeps_dying_is_an_error(self, tmp_path: Path) -> None:
+        class Broken(LocalFleet):
+            def _start(self, member: Any) -> None:
+                member.process = subprocess.Popen(["sh", "-c", "exit 1"])
+
+        slots = share_out([0], [], 2)
+        with (
+            Broken(["digits"], "sqlite://", slots, tmp_path, "me", pauses=(0.0,)) as fleet,
+            pytest.raises(SearchError, match="died 2 times in a row"),
+        ):
+            follow(fleet, lambda: None)
+
+    def test_who_could_not_say_why_it_died(self, tmp_path: Path) -> None:
+        log = tmp_path / "me-0.log"
+        log.touch()
+        assert exit_of(3, log, 0) == Exit(3, "exit code 3, no output")
+        assert exit_of(3, tmp_path / "none.log", 0).why.startswith("exit code 3; its log cannot")
+
+    @pytest.mark.slow
+    def test_a_full_disk_under_the_logs(self, make_disk: Callable[[str, str], Path]) -> None:
+        logs = make_disk("logs", "64k")
+        log = logs / "me-0.log"
+        log.touch()
+        with pytest.raises(OSError, match="No space left"):
+            (logs / "filler").write_bytes(bytes(2**17))
+        assert exit_of(1, log, 0) == Exit(1, "exit code 1, no space for its log")
+        with pytest.raises(UserError, match="No space left on device"):
+            make_logs(logs)
 
     def test_nobody_is_left(self, tmp_path: Path, sqlite_url: str) -> None:
         with LocalFleet(["digits"], sqlite_url, share_out([0], [], 2), tmp_path):

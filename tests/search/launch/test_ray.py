@@ -36,7 +36,7 @@ def test_a_job_shows_no_password() -> None:
 
 def test_no_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    needle = r'pip install "tuneoff\[ray\]"'
+    needle = r'uv pip install -c constraints.txt -e "\.\[ray\]"'
     with pytest.raises(UserError, match=needle), connected("local", tmp_path):
         pass
 

@@ -62,7 +62,7 @@ def test_options_that_are_refused(word: str, needle: str) -> None:
 
 def test_no_submitit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r'pip install "tuneoff\[slurm\]"'):
+    with pytest.raises(UserError, match=r'pip install -c \S+ -e "\.\[slurm\]"'):
         submit(Job(()), JobArray(1), "sqlite://", tmp_path / "slurm")
     assert list(tmp_path.iterdir()) == []
 

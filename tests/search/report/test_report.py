@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import json
 import math
+import re
 from pathlib import Path
 
-import optuna
-import optuna_dashboard
 import pytest
 from markupsafe import escape
-from rich.console import Console
 
-from tuneoff.search.cli.summary import summary_table
+from tuneoff.search.cli.console import PlainConsole
+from tuneoff.search.cli.summary import answer, summary_table
 from tuneoff.search.errors import UserError
-from tuneoff.search.report.dashboard import dashboard_figures, publish
+from tuneoff.search.report.dashboard.figures import dashboard_figures, main_panels
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures import all_panels
 from tuneoff.search.report.markdown import markdown
@@ -43,7 +44,7 @@ def arm_run(arm: str, repeat: int, error: float, *, tested: bool = True) -> ArmR
         Step(3 * EPOCHS - 1, 2, EPOCHS, error, True),
     )
     recommended = Recommendation(
-        2, {"lr": 0.01}, error, error - 0.02, error - 0.01 if tested else None
+        2, {"lr": f"{arm} {repeat}"}, error, (error - 0.02,), (error - 0.01,) if tested else ()
     )
     states = {"complete": 2, "pruned": 1, "failed": 0}
     return ArmRun(arm, repeat, 12, 3 * EPOCHS - 1, 4000.0, states, steps, recommended)
@@ -102,7 +103,7 @@ def nothing_yet(arms: tuple[str, ...] = ("bayes", "hand")) -> StudyResults:
 
 def write(results: StudyResults, out: Path) -> str:
     trials = curves(results.arms, 2) if any(run.steps for run in results.runs) else []
-    page = write_report(results, compare(results), out, trials=trials)
+    page = write_report(ReportData(results, compare(results), trials), out)
     assert page == out / "report.html"
     return page.read_text(encoding="utf-8")
 
@@ -136,12 +137,19 @@ class TestFiles:
         html = write(full_study(), tmp_path)
         assert "<script src" not in html
         assert "<link" not in html
-        assert html.count("plotly.js v") == 1
+        packed = re.findall(r'<script type="application/gzip" id="plotly">(.*?)</script>', html)
+        assert len(packed) == 1
+        assert b"plotly.js v" in gzip.decompress(base64.b64decode(packed[0]))[:80]
 
     def test_json_is_the_whole_story(self, tmp_path: Path) -> None:
         write(full_study(), tmp_path)
         content = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-        assert content["comparison"]["pairs"][0]["thin"] is False
+        pair = content["comparison"]["pairs"][0]
+        assert (pair["quality"], pair["decided"], pair["cost"]["price"]) == (
+            "better",
+            True,
+            "unclear",
+        )
         assert content["comparison"]["arms"][0]["test_errors"][1] == pytest.approx(0.291)
         assert content["results"]["ensemble"]["members"][1]["model"] == "resnet34"
         assert content["trials"][0]["errors"] == pytest.approx({"1": 0.7, "2": 0.6, "3": 0.5})
@@ -150,7 +158,7 @@ class TestFiles:
         broken = TrialCurve("bayes", 0, 9, "diverged", {"lr": 5.0}, {1: 0.8, 2: math.nan})
         silent = TrialCurve("hand", 0, 9, "diverged", {"lr": 9.0}, {1: math.inf})
         results = study()
-        page = write_report(results, compare(results), tmp_path, trials=[broken, silent])
+        page = write_report(ReportData(results, compare(results), [broken, silent]), tmp_path)
         html = page.read_text(encoding="utf-8")
         assert 'id="figure-learning-0"' in html
         assert 'id="figure-learning-1"' not in html
@@ -194,6 +202,7 @@ class TestFiles:
         assert "<script>alert" not in html
         assert escape(NASTY) in html
         text = (tmp_path / "report.md").read_text(encoding="utf-8")
+        text = re.sub(r"(?ms)^```.*?^```$", "", text)  # code is shown as it is
         assert "<script>" not in text.replace(r"\<", "").replace(r"\>", "")
         assert r"\|x\| \`y\` \[z\]" in text
 
@@ -205,29 +214,32 @@ class TestMarkdown:
             if block.startswith("|"):
                 assert len({line.count("|") for line in block.splitlines()}) == 1
 
-    def test_thin_evidence_is_explained(self) -> None:
+    def test_evidence_without_a_test_split_is_explained(self) -> None:
         results = study(tested=False)
         text = markdown(ReportData(results, compare(results)))
-        assert "Why the evidence is thin:" in text
-        assert "Not every recommendation has a test error yet" in text
+        assert "Keep in mind:" in text
+        assert "they also chose" in text
 
 
 def test_the_terminal_table_fits_80_columns() -> None:
     results = study(arms=("bayes", "hand", "random"))
-    console = Console(width=80, file=io.StringIO())
-    console.print(summary_table(results, compare(results)))
+    console = PlainConsole(width=80, file=io.StringIO())
+    console.print(answer(compare(results)))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
     assert "30.30 ± 0.22" in text
     assert "+2.30" in text
     assert "…" not in text
-    assert "bayes beats hand by 2.30 points" in " ".join(text.split())
+    assert "bayes finds better settings than hand: the test error is 2.30 points lower" in (
+        " ".join(text.split())
+    )
 
 
 def test_arms_named_like_rich_markup_are_shown_as_they_are() -> None:
     results = study(arms=("bayes", "[bold]"))
-    console = Console(width=120, file=io.StringIO())
-    console.print(summary_table(results, compare(results)))
+    console = PlainConsole(width=120, file=io.StringIO())
+    console.print(summary_table(compare(results)))
     assert isinstance(console.file, io.StringIO)
     assert "[bold]" in console.file.getvalue()
 
@@ -235,8 +247,8 @@ def test_arms_named_like_rich_markup_are_shown_as_they_are() -> None:
 class TestFigures:
     def test_an_arm_has_one_colour_everywhere(self) -> None:
         results = study()
-        figures = dashboard_figures(results, compare(results))
-        anytime, recommended = figures["tuneoff-anytime"], figures["tuneoff-recommendations"]
+        figures = dashboard_figures(main_panels(ReportData(results, compare(results))))
+        anytime, recommended = figures["anytime"], figures["recommendations"]
         lines = {trace.name: trace.line.color for trace in anytime.data if trace.name}
         dots = {
             trace.name: trace.marker.color for trace in recommended.data if trace.mode == "markers"
@@ -246,39 +258,27 @@ class TestFigures:
 
     def test_errors_are_in_percent(self) -> None:
         results = study()
-        figures = dashboard_figures(results, compare(results))
-        dots = next(t for t in figures["tuneoff-recommendations"].data if t.name == "bayes")
+        figures = dashboard_figures(main_panels(ReportData(results, compare(results))))
+        dots = next(t for t in figures["recommendations"].data if t.name == "bayes")
         assert dots.y[0] == pytest.approx(29.0)
-        assert figures["tuneoff-anytime"].layout.yaxis.title.text == "validation error, %"
+        assert figures["anytime"].layout.yaxis.title.text == "validation error, %"
 
     def test_they_are_small_enough_for_a_database(self) -> None:
         results = study(arms=("bayes", "hand", "random"))
-        for figure in dashboard_figures(results, compare(results)).values():
+        for figure in dashboard_figures(
+            main_panels(ReportData(results, compare(results)))
+        ).values():
             assert len(figure.to_json()) < 20_000
 
     def test_none_before_anything_has_run(self) -> None:
-        assert dashboard_figures(nothing_yet(), compare(nothing_yet())) == {}
-
-
-class TestPublish:
-    def test_again_replaces_ours_and_keeps_what_others_wrote(self) -> None:
-        saved = optuna.create_study()
-        optuna_dashboard.save_note(saved, "Remember the milk.")
-        results = study()
-        for stage in (nothing_yet(), results, results):
-            publish(saved, stage, compare(stage))
-        note = optuna_dashboard.get_note(saved)
-        assert note.startswith("Remember the milk.\n\n## Comparison by tuneoff")
-        assert note.count("## Comparison by tuneoff") == 1
-        assert compare(results).verdict in note
-        assert "Nothing has been run" not in note
-        attributes = saved._storage.get_study_system_attrs(saved._study_id)
-        assert any(key.startswith("dashboard:plot_data:tuneoff-anytime") for key in attributes)
+        assert (
+            dashboard_figures(main_panels(ReportData(nothing_yet(), compare(nothing_yet())))) == {}
+        )
 
 
 def test_every_panel_has_an_id_of_its_own() -> None:
     results = full_study()
     data = ReportData(results, compare(results), curves(results.arms, 2))
     names = [panels.name for panels in all_panels(data)]
-    assert names == ["anytime", "recommendations", "parameters", "learning"]
+    assert names == ["anytime", "recommendations", "parameters", "learning", "trials"]
     assert all(panels.title and panels.caption for panels in all_panels(data))

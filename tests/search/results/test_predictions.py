@@ -32,7 +32,8 @@ from tuneoff.search.results.predictions.forecasts import LEVELS
 from tuneoff.search.results.predictions.hindsight import as_of
 from tuneoff.search.results.predictions.read import read_predictions
 from tuneoff.search.results.predictions.records import ArmPredictions, Axis
-from tuneoff.search.results.read import read_results, trial_curves
+from tuneoff.search.results.read import read_results
+from tuneoff.search.results.trials import trial_curves
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt
 from tuneoff.search.study.snapshot import Snapshot
@@ -320,6 +321,7 @@ def known_for_sure(model: CurveModel, q: Any, t: Any) -> tuple[Any, Any]:
 
 
 class TestCoverage:
+    @pytest.mark.slow
     def test_intervals_that_hold_everything_and_nothing(
         self, searched: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -480,14 +482,14 @@ class TestPages:
         maps = tuple(replace(m, x=renamed(m.x), y=renamed(m.y)) for m in prediction.maps)
         assert any(m.x.choices or m.y.choices for m in maps)
         nasty = replace(prediction, arm=NASTY, maps=maps, left_out=(NASTY,), params={NASTY: NASTY})
-        page = write_report(results, compare(results), tmp_path, predictions=[nasty])
+        page = write_report(ReportData(results, compare(results), predictions=[nasty]), tmp_path)
         html = page.read_text(encoding="utf-8")
         assert "<script>alert" not in html
         assert markupsafe.escape(f"What {NASTY}'s model predicts for a full run") in html
         # Plotly makes mark-up of what it is given: there, too, names are escaped.
         panels = prediction_panels(ReportData(results, compare(results), predictions=[nasty]))
         shown = [str(figure.to_dict()) for panel in panels for figure in panel.figures]
-        assert any(escape(NASTY) in figure for figure in shown)
+        assert any(escape(NASTY, quote=False) in figure for figure in shown)
         assert not any("<script" in figure for figure in shown)
         text = (tmp_path / "report.md").read_text(encoding="utf-8")
         assert "<script>" not in text.replace(r"\<", "").replace(r"\>", "")
@@ -497,7 +499,7 @@ def report(study: Any, out: Path) -> tuple[list[ArmPredictions], str, dict[str, 
     """Predictions, and the HTML and JSON of the report that has them."""
     found, results = read_predictions(Snapshot.of(study)), read_results(Snapshot.of(study))
     page = write_report(
-        results, compare(results), out, trials=trial_curves(Snapshot.of(study)), predictions=found
+        ReportData(results, compare(results), trial_curves(Snapshot.of(study)), found), out
     )
     content = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return found, page.read_text(encoding="utf-8"), content
@@ -506,6 +508,7 @@ def report(study: Any, out: Path) -> tuple[list[ArmPredictions], str, dict[str, 
 class TestStages:
     """Every stage of a study can be reported."""
 
+    @pytest.mark.slow
     def test_other_samplers_have_no_predictions(self, searched: Any, tmp_path: Path) -> None:
         arms = {"random": {"sampler": "random"}, "hand": {"configs": [{"lr": 0.1}]}}
         study = searched(arms=arms, space={"lr": LR}, budget={"epochs": 18})
@@ -543,6 +546,7 @@ class TestStages:
         assert 'id="figure-forecasts' not in html
         assert 'id="figure-coverage' not in html
 
+    @pytest.mark.slow
     def test_an_interrupted_study_with_a_dead_workers_attempt(
         self, searched: Any, doomed: Any, make_trainer: Any, me: Any, never: Any, tmp_path: Path
     ) -> None:
@@ -552,7 +556,7 @@ class TestStages:
         # Once more, cut off: a worker died at work on the next trial.
         bigger = replace(search, budget=80)
         claimed = claim(study, bigger, doomed)
-        attempts.progress(study.database, claimed.attempt, 1, 1.0)  # type: ignore[union-attr]
+        attempts.progress(study.database, claimed.attempt, 1, 1.0)
         (prediction,), _, content = report(study, tmp_path)
         assert prediction.coverage == before.coverage
         assert content["predictions"][0]["judged"] == before.judged

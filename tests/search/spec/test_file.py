@@ -38,11 +38,52 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"arms": {"space": {"samplr": "gp"}}},
         ["arms.space.samplr", "did you mean 'sampler'"],
     ),
+    "two budgets": ({"budget": {"hours": 2}}, ["budget: has epochs and hours; give one of"]),
+    "a budget of nothing": (
+        {"budget": {"epochs": None}},
+        ["budget: has none of them; give one of epochs, seconds and hours"],
+    ),
+    "a budget of time with a rule that counts epochs": (
+        {"budget": {"epochs": None, "seconds": 5, "stop_when": "gain < 0.1 within 50 epochs"}},
+        ["budget: stop_when looks epochs ahead, and the budget is in seconds; give it in epochs"],
+    ),
+    "a budget of time for a sampler that shares out epochs": (
+        {"budget": {"epochs": None, "hours": 1}, "arms": {"a": {"sampler": "top-k"}}},
+        ["arms.a: sampler 'top-k' shares out a budget in epochs; give budget.epochs, or another"],
+    ),
+    "a key begun": ({"workers": {"grace": 3}}, ["workers.grace", "did you mean 'grace_seconds'"]),
+    "a key whose right name is missing": (
+        {"budget": None, "buget": {"epochs": 9}},
+        ["buget: unknown key; did you mean 'budget'? (and 1 more)"],
+    ),
+    "a layer's factor without quotes": (
+        {"space": {"layer_decay": {"fc": {"low": 0.1, "high": 10}}}},
+        ['space.layer_decay.fc: unknown key; write the whole name in quotes: "layer_decay.fc"'],
+    ),
+    "one value in the space": ({"space": {"lr": 0.1}}, ["space.lr: 0.1", "write { low = "]),
+    "a value for a table": ({"arms": {"a": "tpe"}}, ["arms.a: 'tpe'", "write a table"]),
+    "no members": (
+        {"promote": {"epochs": 3}, "ensemble": {"members": []}},
+        ["ensemble.members: is empty; give at least 1"],
+    ),
+    "a sampler in capitals": ({"arms": {"a": {"sampler": "TPE"}}}, ["did you mean 'tpe'"]),
+    "a number in quotes": (
+        {"arms": {"a": {"configs": [{"lr": "0.01"}]}}},
+        ["arms.a.configs.0: lr = '0.01' has the wrong type; lr is a number"],
+    ),
+    "a note misspelt": (
+        {"arms": {"a": {"configs": [{"lr": 0.01, "nte": "why"}]}}},
+        ["arms.a.configs.0: nte is not searched in this study; did you mean 'note'?"],
+    ),
     "unknown key unlike any": ({"zzz": 1}, ["zzz: unknown key; take it out"]),
     "missing section": ({"budget": None}, ["budget: is missing; add it"]),
     "missing key": ({"data": {"name": None}}, ["data.name: is missing"]),
     "number as text": ({"seed": "1"}, ["seed: '1' has the wrong type", "integer"]),
     "text as number": ({"name": 3}, ["name: 3 has the wrong type", "string"]),
+    "name with capitals and a blank": (
+        {"name": "My Study"},
+        ["name: 'My Study' is refused: use at most 64 of a-z, A-Z, 0-9, dots"],
+    ),
     "fraction of an epoch": ({"trial": {"epochs": 2.5}}, ["trial.epochs: 2.5", "integer"]),
     "flag as text": ({"trial": {"flip": "no"}}, ["trial.flip: 'no' has the wrong type"]),
     "not a number": ({"trial": {"lr": float("nan")}}, ["trial.lr"]),
@@ -56,6 +97,51 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "log range from 0": ({"space": {"lr": {"low": 0}}}, ["space.lr", "starts above 0"]),
     "log range with a step": ({"space": {"lr": {"step": 0.1}}}, ["space.lr", "log = false"]),
     "endless range": ({"space": {"lr": {"high": float("inf")}}}, ["space.lr.high"]),
+    "a batch beyond any sense": (
+        {"trial": {"batch_size": 10**20 - 1}},
+        ["trial: batch_size = 99999999999999999999 must be at most 1,000,000"],
+    ),
+    "a number of hundreds of digits": (
+        {"trial": {"epochs": 10**400}},
+        ["trial: epochs = 1.0e+400 must be at most 1,000,000"],
+    ),
+    "a batch of one in the space": (
+        {"space": {"batch_size": {"low": 1, "high": 64, "log": True}}},
+        ["space.batch_size: batch_size = 1 cannot train batch normalisation; use 2 or more"],
+    ),
+    "a range beyond any sense": (
+        {"space": {"batch_size": {"low": 2, "high": 10**20}}},
+        ["space.batch_size: batch_size = 1.0e+20 must be at most 1,000,000"],
+    ),
+    "a rate beyond any sense": (
+        {"space": {"lr": {"high": 1e300}}},
+        ["space.lr: lr = 1e+300 must be at most 1,000,000"],
+    ),
+    "an end of hundreds of digits": (
+        {"space": {"lr": {"high": 10**400}}},
+        ["space.lr.high: 1.0e"],
+    ),
+    "a budget beyond any sense": (
+        {"budget": {"epochs": 10**30}},
+        ["budget.epochs: 1.0e+30 is"],
+    ),
+    "repeats beyond any sense": ({"repeats": 10**6}, ["repeats: 1000000 is refused", "1000"]),
+    "points beyond any sense": (
+        {"arms": {"a": {"sampler": "grid", "points": 10**6}}},
+        ["arms.a.points: 1000000 is refused", "1000"],
+    ),
+    "a grid beyond any sense": (
+        {
+            "arms": {"a": {"sampler": "grid", "points": 1000}},
+            "space": {"momentum": {"low": 0.1, "high": 0.9}},
+        },
+        ["arms.a: points = 1000 makes a grid of 1000000 configurations; lower it"],
+    ),
+    "attempts beyond any sense": (
+        {"workers": {"max_attempts": 10**30}},
+        ["workers.max_attempts: 1.0e+30 is refused", "1000"],
+    ),
+    "a long text": ({"name": "x" * 500}, ["name: 'xxx", "xx... is refused"]),
     "one choice": ({"space": {"schedule": ["step"]}}, ["space.schedule", "add one"]),
     "a choice twice": (
         {"space": {"schedule": ["step", "cosine", "step"]}},
@@ -106,7 +192,6 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"arms": {"a": {"sampler": "gp", "configs": [{"lr": 0.1}]}}},
         ["arms.a", "not both"],
     ),
-    "empty list": ({"arms": {"a": {"configs": []}}}, ["arms.a", "has no configs"]),
     "curve-gp with a pruner": (
         {"arms": {"a": {"sampler": "curve-gp", "pruner": "median"}}},
         ["arms.a", "take the pruner out"],
@@ -184,6 +269,97 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["ensemble.combine", "did you mean 'mean'"],
     ),
     "impatience": ({"workers": {"grace_seconds": 0}}, ["workers.grace_seconds: 0"]),
+    "no threads": ({"workers": {"threads": 0}}, ["workers.threads: 0"]),
+    "nobody at work": ({"workers": {"per_search": 0}}, ["workers.per_search: 0"]),
+    "steps of another sampler": (
+        {"arms": {"a": {"sampler": "random", "order": ["lr"]}}},
+        ["arms.a: order is for", '"one-at-a-time"', "take it out"],
+    ),
+    "steps of a list": (
+        {"arms": {"a": {"configs": [{"lr": 0.1}], "start": {"lr": 0.1}}}},
+        ["arms.a: start is for", '"one-at-a-time"'],
+    ),
+    "start outside of the space": (
+        {"arms": {"a": {"sampler": "one-at-a-time", "start": {"lr": 7.0}}}},
+        ["arms.a.start: lr = 7.0", "0.0001 to 1, log"],
+    ),
+    "start of what is not searched": (
+        {"arms": {"a": {"sampler": "one-at-a-time", "start": {"momentum": 0.9}}}},
+        ["arms.a.start: momentum is not searched"],
+    ),
+    "order with a misspelt name": (
+        {"arms": {"a": {"sampler": "one-at-a-time", "order": ["lrr"]}}},
+        ["arms.a.order: lrr is not searched", "did you mean 'lr'"],
+    ),
+    "order that names one twice": (
+        {"arms": {"a": {"sampler": "one-at-a-time", "order": ["lr", "lr"]}}},
+        ["arms.a.order: names a parameter twice"],
+    ),
+    "order of none": (
+        {"arms": {"a": {"sampler": "one-at-a-time", "order": []}}},
+        ["arms.a.order: is empty"],
+    ),
+    "factor that does not step": (
+        {"arms": {"a": {"sampler": "one-at-a-time", "factors": {"lr": 1.0}}}},
+        ["arms.a.factors: lr = 1 is refused", "logarithmic"],
+    ),
+    "share that leaves the range": (
+        {
+            "space": {"momentum": {"low": 0.5, "high": 0.9}},
+            "arms": {"a": {"sampler": "one-at-a-time", "factors": {"momentum": 3.0}}},
+        },
+        ["arms.a.factors: momentum = 3 is refused", "share"],
+    ),
+    "factor of choices": (
+        {
+            "space": {"momentum": [0.5, 0.9]},
+            "arms": {"a": {"sampler": "one-at-a-time", "factors": {"momentum": 3.0}}},
+        },
+        ["arms.a.factors: momentum has choices", "take it out"],
+    ),
+    "candidates of another sampler": (
+        {"arms": {"a": {"sampler": "random", "candidates": 4}}},
+        ["arms.a: candidates is for", '"top-k"', "take it out"],
+    ),
+    "top-k with a pruner": (
+        {"arms": {"a": {"sampler": "top-k", "pruner": "median"}}},
+        ["arms.a: top-k pauses weak runs itself"],
+    ),
+    "more in full than candidates": (
+        {"arms": {"a": {"sampler": "top-k", "candidates": 2, "full": 3}}},
+        ["arms.a: full = 3 is more than candidates = 2"],
+    ),
+    "candidates that leave no full run": (
+        {"arms": {"a": {"sampler": "top-k", "candidates": 8}}},
+        ["arms.a: 8 configurations for 1 epoch and 1 of them in full take 10", "budget.epochs = 9"],
+    ),
+    "full runs that the budget cannot pay": (
+        {"arms": {"a": {"sampler": "top-k", "full": 4}}},
+        ["arms.a: 4 configurations", "take 12 epochs", "lower full"],
+    ),
+    "unknown persona": (
+        {"arms": {"a": {"persona": "carful"}}},
+        ["arms.a.persona: unknown persona 'carful'; did you mean 'careful'"],
+    ),
+    "persona and sampler": (
+        {"arms": {"a": {"persona": "grid", "sampler": "random"}}},
+        ["arms.a: has a sampler and a persona"],
+    ),
+    "persona and a list": (
+        {"arms": {"a": {"persona": "grid", "configs": [{"lr": 0.1}]}}},
+        ["arms.a: has a persona and configs"],
+    ),
+    "persona of a kind that is none": (
+        {"arms": {"a": {"persona": 3}}},
+        ["arms.a.persona: unknown persona '3'"],
+    ),
+    "persona outside of the space": (
+        {
+            "space": {"lr": {"low": 1e-3, "high": 1.0, "log": True}},
+            "arms": {"a": {"persona": "careful"}},
+        },
+        ['arms.a.persona: the list "careful" does not fit: lr = 0.0003 lies outside', "widen"],
+    ),
     "no attempts": ({"workers": {"max_attempts": 0}}, ["workers.max_attempts: 0"]),
 }
 
@@ -220,10 +396,21 @@ def test_a_file_that_is_not_toml_or_not_there(tmp_path: Path) -> None:
     file = tmp_path / "study.toml"
     with pytest.raises(SpecError, match=r"study.toml: cannot be read \(No such file"):
         StudySpec.load(file)
-    for content in (b"name = ", b"\xff\xfe"):
+    for content in (b"name = ", b"x = " + 99_999 * b"["):
         file.write_bytes(content)
         with pytest.raises(SpecError, match=r"study.toml: is not valid TOML"):
             StudySpec.load(file)
+    file.write_bytes("name".encode("utf-16"))
+    with pytest.raises(SpecError, match=r"study.toml: is not text in UTF-8; save it as UTF-8"):
+        StudySpec.load(file)
+
+
+def test_a_byte_order_mark_is_passed_over(spec_values: Any, tmp_path: Path) -> None:
+    """Editors on Windows write one."""
+    file = tmp_path / "study.toml"
+    file.write_text(toml(spec_values()), encoding="utf-8-sig")
+    assert file.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert StudySpec.load(file).name == "small"
 
 
 @pytest.mark.parametrize(
@@ -286,7 +473,7 @@ arms = st.one_of(
     st.builds(
         lambda sampler, pruner, startup: {
             "sampler": sampler,
-            "pruner": "none" if sampler == "curve-gp" else pruner,
+            "pruner": "none" if SAMPLERS.entry(sampler).stops_runs else pruner,
             "startup": startup,
         },
         st.sampled_from(SAMPLERS.names),
@@ -423,17 +610,56 @@ def test_full_training_and_members_build_on_the_trial(spec_values: Any) -> None:
         ),
         "test",
     )
-    assert spec.full_recipe() == spec.recipe().override({"epochs": 20, "schedule": "cosine"})
+    assert spec.full_recipe() == spec.our_recipe().override({"epochs": 20, "schedule": "cosine"})
     dense, short = spec.member_recipes()
     assert (dense.model, dense.epochs, dense.schedule) == ("proxy-dense", 20, "cosine")
     assert (short.model, short.epochs) == ("proxy", 4)
-    assert spec.recipe().data.split_seed == spec.seed
+    assert spec.our_recipe().data.split_seed == spec.seed
     with pytest.raises(SpecError, match="no \\[promote\\] section"):
         StudySpec.parse(spec_values(), "test").full_recipe()
 
 
+def test_a_part_of_the_images_is_for_the_search_alone(spec_values: Any) -> None:
+    values = spec_values(
+        promote={"epochs": 20},
+        ensemble={"members": [{"model": "proxy"}, {"model": "proxy-dense", "images": 80}]},
+        horizon={"epochs": [3, 9]},
+    )
+    values["trial"]["images"] = 200
+    spec = StudySpec.parse(values, "test")
+    assert spec.our_recipe().images == 200
+    assert spec.full_recipe().images == 0
+    assert [recipe.images for recipe in spec.member_recipes()] == [0, 80]
+    horizons = [spec.our_recipe().override(c) for c in list(spec.later_changes().values())[-2:]]
+    assert [(recipe.epochs, recipe.images) for recipe in horizons] == [(3, 200), (9, 200)]
+    values["promote"]["images"] = 400
+    assert StudySpec.parse(values, "test").full_recipe().images == 400
+    assert [r.images for r in StudySpec.parse(values, "test").member_recipes()] == [400, 80]
+    del values["trial"]["images"], values["promote"]["images"]
+    assert "images" not in StudySpec.parse(values, "test").full_changes()
+
+
 def test_trial_section_has_the_recipes_fields_and_defaults() -> None:
     fields = {f.name: getattr(Recipe(), f.name) for f in dataclasses.fields(Recipe)}
-    del fields["data"]
+    del fields["data"], fields["metric_as"]  # which [data] and [metric] say
     assert TrialSpec().recipe_fields() == fields
     assert TrialSpec().hyperparams() == HyperParams()
+
+
+def test_a_number_with_more_digits_than_python_reads(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(f"seed = {'9' * 5000}")
+    with pytest.raises(SpecError, match="is not valid TOML: Exceeds the limit") as caught:
+        StudySpec.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_budget_is_in_one_currency(spec_values: Any) -> None:
+    spec = StudySpec.parse(spec_values(), "test")
+    assert spec.model_dump(mode="json")["budget"] == {"epochs": 9, "stop_when": None}
+    hours = spec.changed(["budget.hours=0.5"])
+    assert (hours.budget.epochs, hours.budget.time) == (None, 1800)
+    assert "budget.hours is 0.5, not None" in hours.differences(spec)
+    assert StudySpec.parse(hours.model_dump(mode="json"), "stored") == hours
+    assert hours.digest() != spec.digest()
+    assert hours.changed(["budget.epochs=9"]) == spec

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from tuneoff.registry import Registry
+from tuneoff.search.spec.arm_section import ArmSpec
+from tuneoff.search.spec.personas import PERSONAS
 from tuneoff.search.spec.registry import PRUNERS, SAMPLERS
-from tuneoff.search.spec.sections import ArmSpec
 
+REGISTRIES: tuple[Registry[Any], ...] = (SAMPLERS, PRUNERS)
 STUDIES = Path(__file__).parents[3] / "studies" / "README.md"
 
 
@@ -27,14 +29,22 @@ def test_every_name_has_a_builder_and_a_line(registry: Registry[Any], name: str)
     assert re.fullmatch(r"\S.{10,}[^.\s]", registry.about(name))
 
 
-@pytest.mark.parametrize("registry", [SAMPLERS, PRUNERS], ids=lambda registry: registry.kind)
-def test_the_table_of_studies_has_the_names_of_the_registry(registry: Registry[Any]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        *((registry.kind, [(n, registry.about(n)) for n in registry]) for registry in REGISTRIES),
+        ("persona", [(name, persona.about) for name, persona in PERSONAS.items()]),
+    ],
+)
+def test_the_table_of_studies_has_the_names_of_the_registry(
+    kind: str, named: list[tuple[str, str]]
+) -> None:
     """`| NAME | what it is |` for each, in their order."""
     text = STUDIES.read_text(encoding="utf-8")
-    table = re.search(rf"^\| `{registry.kind}` \|.*\n\|[- |]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    table = re.search(rf"^\| `{kind}` \|.*\n\|[- |]+\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert table
     rows = [re.fullmatch(r"\| `(\S+)` \| (.+) \|", row) for row in table[1].splitlines()]
-    assert [row and row.groups() for row in rows] == [(n, registry.about(n)) for n in registry]
+    assert [row and row.groups() for row in rows] == named
 
 
 def test_names_are_checked_without_importing_what_they_stand_for() -> None:

@@ -37,7 +37,7 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
     low, high = sorted(draw(st.tuples(rates, rates).filter(lambda r: r[0] < r[1])))
     step = draw(st.sampled_from([0.001, 0.01, 0.1, 0.05, 0.3, 1 / 3]))
     first = draw(st.integers(0, 9)) * step
-    whole = draw(st.integers(1, 300))
+    whole = draw(st.integers(2, 300))
     return {
         "lr": {"low": low, "high": high, "log": draw(st.booleans())},
         "warmup_epochs": {
@@ -76,7 +76,7 @@ def test_every_point_lies_inside(space: dict[str, Any], point: list[float]) -> N
 @given(rates, st.floats(1.01, 1e4), unit, unit)
 def test_points_keep_their_order(low: float, factor: float, u: float, v: float) -> None:
     for log in (False, True):
-        space = space_of({"lr": {"low": low, "high": low * factor, "log": log}})
+        space = space_of({"lr": {"low": low, "high": min(low * factor, 1e6), "log": log}})
         if u <= v:
             assert space.at([u])["lr"] <= space.at([v])["lr"]
 
@@ -96,17 +96,17 @@ def test_a_log_range_is_even_in_its_logarithm() -> None:
     ],
 )
 def test_every_whole_number_is_equally_likely(spec: dict[str, Any], values: Any) -> None:
-    space = space_of({"batch_size": spec})
+    space = space_of({"patience": spec})
     n = 1000 * len(values)
-    counts = Counter(space.at([(i + 0.5) / n])["batch_size"] for i in range(n))
+    counts = Counter(space.at([(i + 0.5) / n])["patience"] for i in range(n))
     assert counts.keys() == set(values)
     assert all(abs(count - 1000) <= 2 for count in counts.values())
     assert all(type(value) is int for value in counts)
 
 
 def test_whole_numbers_on_a_log_scale_are_all_there() -> None:
-    space = space_of({"batch_size": {"low": 1, "high": 16, "log": True}})
-    counts = Counter(space.at([i / 5000])["batch_size"] for i in range(5000))
+    space = space_of({"patience": {"low": 1, "high": 16, "log": True}})
+    counts = Counter(space.at([i / 5000])["patience"] for i in range(5000))
     assert counts.keys() == set(range(1, 17))
     shares = [counts[k] / 5000 for k in range(1, 17)]
     expected = [math.log((k + 0.5) / (k - 0.5)) / math.log(16.5 / 0.5) for k in range(1, 17)]
@@ -151,19 +151,26 @@ def test_names_find_their_place() -> None:
 
 
 def test_whole_numbers_serve_as_floats_and_not_the_reverse() -> None:
-    space = space_of({"warmup_epochs": {"low": 0, "high": 2}, "batch_size": {"low": 1, "high": 9}})
-    checked = space.check({"batch_size": 2, "warmup_epochs": 1})
-    assert checked == {"warmup_epochs": 1.0, "batch_size": 2}
+    space = space_of({"warmup_epochs": {"low": 0, "high": 2}, "patience": {"low": 1, "high": 9}})
+    checked = space.check({"patience": 2, "warmup_epochs": 1})
+    assert checked == {"warmup_epochs": 1.0, "patience": 2}
     assert type(checked["warmup_epochs"]) is float
     for wrong in (2.0, True, "2"):
-        with pytest.raises(ValueError, match=r"batch_size = .* lies outside the space \(1 to 9\)"):
-            space.check({"warmup_epochs": 1.0, "batch_size": wrong})
+        with pytest.raises(ValueError, match=r"patience = .* has the wrong type; .* whole number"):
+            space.check({"warmup_epochs": 1.0, "patience": wrong})
 
 
-@pytest.mark.parametrize("value", [0.0, 1.1, float("nan"), float("inf"), "0.1", None, 0.15])
+@pytest.mark.parametrize("value", [0.0, 1.1, float("nan"), float("inf"), 0.15])
 def test_what_lies_outside_is_refused(value: Any) -> None:
     space = space_of({"lr": {"low": 0.1, "high": 1.0, "step": 0.1}})
     with pytest.raises(ValueError, match="lies outside the space"):
+        space.check({"lr": value})
+
+
+@pytest.mark.parametrize("value", ["0.1", None, True])
+def test_what_is_no_number_has_the_wrong_type(value: Any) -> None:
+    space = space_of({"lr": {"low": 0.1, "high": 1.0}})
+    with pytest.raises(ValueError, match=r"lr = .* has the wrong type; lr is a number"):
         space.check({"lr": value})
 
 

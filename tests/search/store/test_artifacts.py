@@ -169,6 +169,7 @@ def test_a_folder_that_cannot_be_written(place: Place, tmp_path: Path) -> None:
         place.artifacts.get(KEY, tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_an_outage_is_waited_for(place: Place, tmp_path: Path, wait_for: Any) -> None:
     store = replace(place.artifacts, patience=Patience(90))
     store.put_bytes(KEY, "x", b"old")
@@ -198,11 +199,10 @@ def test_an_outage_that_lasts(place: Place, tmp_path: Path) -> None:
             lambda: short.put_bytes(KEY, "x", b"1"),
             lambda: short.get(KEY, tmp_path),
             lambda: short.has(KEY),
+            short.check,
         ):
             with pytest.raises(ArtifactOutage, match=r"could not be reached for .*; start again"):
                 action()
-        with pytest.raises(ArtifactError, match="could not be reached"):
-            short.check()
         # Who was asked to leave does not wait.
         with pytest.raises(ArtifactOutage):
             place.artifacts.put_bytes(KEY, "x", b"1", lambda: True)
@@ -381,7 +381,7 @@ def test_no_credentials(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(ArtifactError, match=r'pip install "tuneoff\[s3\]"'):
+    with pytest.raises(ArtifactError, match=r'pip install -c \S+ -e "\.\[s3\]"'):
         open_artifacts("s3://bucket", Patience(30))
 
 
@@ -418,5 +418,5 @@ def test_a_bad_url_gets_one_line_without_secrets(
 
 def test_an_endpoint_where_nothing_listens(s3_environment: Any) -> None:
     store = open_artifacts("s3://bucket?endpoint_url=http://127.0.0.1:1", Patience(0))
-    with pytest.raises(ArtifactError, match="Could not connect"):
+    with pytest.raises(ArtifactOutage, match="Could not connect"):
         store.check()

@@ -11,15 +11,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuneoff.search.errors import StudyError
 from tuneoff.search.store import attributes
+from tuneoff.search.store.attribute import PREFIX, Attribute
 from tuneoff.search.store.attributes import (
     CHOSEN_BY,
     DIVERGED,
     ENSEMBLE,
-    PREFIX,
+    NOTE,
     SEED,
     TEST_ERROR,
     UNTIL,
-    Attribute,
     StoredEnsemble,
     StoredMember,
 )
@@ -34,14 +34,30 @@ def a_trial(**stored: Any) -> FrozenTrial:
 
 def test_every_name_is_ours_and_used_once() -> None:
     names = [attribute.name for attribute in ALL]
-    assert len(set(names)) == len(names) == 17
+    assert len(set(names)) == len(names) == 31
     assert all(name.startswith(PREFIX) for name in names)
 
 
 def test_migrations_lead_to_names_that_there_are() -> None:
     script = import_module("tuneoff.search.store.migrations.versions.revision_0002")
     names = {**script.TRIAL_USER_KEYS, **script.TRIAL_SYSTEM_KEYS, **script.STUDY_USER_KEYS}
-    younger = {"tuneoff/member key"}  # version 0.1.0 had no such attribute
+    younger = {  # version 0.1.0 had no such ones
+        "tuneoff/answer",
+        "tuneoff/candidate",
+        "tuneoff/comparison",
+        "tuneoff/curve",
+        "tuneoff/ended",
+        "tuneoff/horizon",
+        "tuneoff/horizon sample",
+        "tuneoff/member key",
+        "tuneoff/mirror",
+        "tuneoff/notified",
+        "tuneoff/printed last",
+        "tuneoff/revealed",
+        "tuneoff/source",
+        "tuneoff/stopped early",
+        "tuneoff/work folder",
+    }
     assert set(names.values()) == {attribute.name for attribute in ALL} - younger
     assert set(script.CHOSEN_BY_VALUES.values()) == {attributes.FULL_RUNS_ONLY}
 
@@ -102,3 +118,10 @@ def test_an_attribute_is_no_key() -> None:
     """``DIVERGED in trial.user_attrs`` would be False for ever."""
     with pytest.raises(TypeError, match="unhashable"):
         assert DIVERGED in a_trial().user_attrs  # type: ignore[comparison-overlap]
+
+
+def test_text_that_is_not_unicode_is_named() -> None:
+    """JSON can hold half of a character; nothing that is written to a file can."""
+    trial = create_trial(state=TrialState.RUNNING, user_attrs={NOTE.name: "\ud800"})
+    with pytest.raises(StudyError, match="tuneoff/note"):
+        NOTE.get(trial)

@@ -23,12 +23,13 @@ from optuna.exceptions import StorageInternalError
 
 from tuneoff.retry import Patience
 from tuneoff.search.errors import StorageError, StorageOutage
-from tuneoff.search.store import attempts
+from tuneoff.search.store import attempts, dialects
 from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.clock import db_now
 from tuneoff.search.store.database import Database, open_database
 from tuneoff.search.store.locks import Locks
 from tuneoff.search.store.migrations import HEAD, VERSION_TABLE
+from tuneoff.search.store.shown import shown
 from tuneoff.search.study.study import Study
 from tuneoff.testing.clock import FakeClock
 
@@ -45,17 +46,33 @@ SECRET = "hunter2"
         ("sqlite:///:memory:", "in memory cannot be shared"),
         (f"mysql://me:{SECRET}@host/db", "mysql databases are not supported"),
         ("sqlite:////nowhere/at/all/tuneoff.db", "no such file; run `tuneoff create`"),
-        (f"postgresql://me:{SECRET}@127.0.0.1:1/db", "check the address, the user"),
-        (f"postgres://me:{SECRET}@127.0.0.1:1/db", "cannot be used"),
-        (f"postgresql+psycopg2://me:{SECRET}@127.0.0.1:1/db", "cannot be used"),
-        (f"postgresql://127.0.0.1:1/db?user=me&password={SECRET}", "cannot be used"),
+        ("sqlite:///file:tuneoff.db?uri=true", "file: URLs are not supported"),
+        (f"postgresql://me:{SECRET}@no.invalid/db", "check the address, the user"),
+        (f"postgres://me:{SECRET}@no.invalid/db", "cannot be used"),
+        (f"postgresql+psycopg2://me:{SECRET}@no.invalid/db", "cannot be used"),
+        (f"postgresql://no.invalid/db?user=me&password={SECRET}", "cannot be used"),
+        (f"postgresql://me:{SECRET}@127.0.0.1:1/db?connect_timeout=soon", "connect_timeout"),
         (f"postgresql://me:{SECRET}@127.0.0.1:1/db?speed=high", "speed"),
+        (f"postgresql://me:p@ss-{SECRET}@host/db", "write one that belongs to the password as %40"),
+        (f"postgresql://me:p@s/{SECRET}@host/db", "as %40"),
+        (f"postgresql://me:p@host/db?user=me@{SECRET}", "as %40"),
+        (f"postgresql://me@host/db?pasword={SECRET}", "did you mean 'password'?"),
+        (f"postgresql://host/db?key={SECRET}", "Postgres knows no option 'key'"),
     ],
 )
 def test_a_bad_url_gets_one_line_without_the_password(url: str, message: str) -> None:
     with pytest.raises(StorageError) as caught:
         open_database(url)
     assert message in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_away_gets_one_line_without_the_password() -> None:
+    with pytest.raises(StorageOutage) as caught:
+        open_database(f"postgresql://me:{SECRET}@127.0.0.1:1/db", patience=0)
+    assert "could not be reached for 0 s" in str(caught.value)
+    assert "refused" in str(caught.value)
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -70,6 +87,21 @@ def test_a_bad_place_gets_one_line(tmp_path: Path) -> None:
     for create in (False, True):
         with pytest.raises(StorageError, match="file is not a database"):
             open_database(f"sqlite:///{text}", create=create)
+    with pytest.raises(StorageError, match=r"cannot be used .*soon.*; check the file"):
+        open_database(f"sqlite:///{tmp_path}/new.db?timeout=soon", create=True)
+
+
+def test_a_file_whose_path_is_not_utf8_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with pytest.raises(StorageError, match="is not UTF-8, so that it cannot stand in a URL"):
+        open_database(f"sqlite:///{folder}/tuneoff.db", create=True)
+    monkeypatch.chdir(folder)
+    with pytest.raises(StorageError, match="name a file elsewhere with --storage"):
+        open_database("sqlite:///tuneoff.db", create=True)
+    assert not list(folder.iterdir())
 
 
 def test_a_database_without_our_tables_is_not_touched(tmp_path: Path) -> None:
@@ -94,21 +126,36 @@ def test_a_newer_version_is_refused(sqlite_url: str) -> None:
     for create in (False, True):
         with pytest.raises(StorageError, match=f"a newer tuneoff .schema {int(newer)}, this one"):
             open_database(sqlite_url, create=create)
-    # So is an Optuna of another age.
+    # So is an Optuna of another age, by whatever needs it.
     with engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{HEAD}'")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
     for create in (False, True):
+        database = open_database(sqlite_url, create=create)
         with pytest.raises(StorageError, match="cannot be used"):
-            open_database(sqlite_url, create=create)
+            _ = database.optuna
+        database.close()
     engine.dispose()
 
 
 def test_the_password_is_never_shown(sqlite_database: Database) -> None:
     url = sa.make_url(f"postgresql://me:{SECRET}@host/db?password={SECRET}&sslmode=require")
-    shown = str(replace(sqlite_database, url=url))
-    assert SECRET not in shown
-    assert shown == "postgresql://me:***@host/db?sslmode=require"
+    text = str(replace(sqlite_database, url=url))
+    assert SECRET not in text
+    assert text == "postgresql://me:***@host/db?sslmode=require"
+
+
+def test_of_a_url_only_what_is_harmless_is_shown() -> None:
+    secrets = ("pasword", "sslpassword", "oauth_client_secret", "anything")
+    url = sa.make_url("postgresql://host/db?" + "&".join(f"{key}={SECRET}" for key in secrets))
+    assert shown(url) == "postgresql://host/db"
+    kept = "sqlite:///file.db?mode=ro&timeout=9"
+    assert shown(sa.make_url(kept)) == kept
+
+
+def test_an_at_sign_that_is_encoded_is_taken() -> None:
+    url = dialects.parse_url("postgresql://me@corp:p%40ss@host/db")
+    assert (url.username, url.password, url.host) == ("me@corp", "p@ss", "host")
 
 
 def test_the_clock_is_the_databases(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,9 +314,9 @@ def test_patience_ends(sqlite_database: Database) -> None:
     with pytest.raises(StorageOutage) as caught:
         patient(sqlite_database, clock, 0.4).patiently(action)
     assert tries == pytest.approx([0.0, 0.05, 0.15, 0.35, 0.4])
-    assert "could not be reached for 0 s (server closed the connection)" in str(caught.value)
+    assert "could not be used for 0 s (server closed the connection)" in str(caught.value)
     assert "in detail" not in str(caught.value)
-    assert "start the worker again" in str(caught.value)
+    assert "start again" in str(caught.value)
 
 
 def test_the_time_within_a_try_counts(sqlite_database: Database) -> None:
@@ -282,7 +329,7 @@ def test_the_time_within_a_try_counts(sqlite_database: Database) -> None:
         clock.now += 100.0
         raise OUTAGES[0]
 
-    with pytest.raises(StorageOutage, match=r"could not be reached for 6\d\d s"):
+    with pytest.raises(StorageOutage, match=r"could not be used for 6\d\d s"):
         patient(sqlite_database, clock, 600.0).patiently(action)
     assert len(tries) == 6
     assert 600 <= clock() < 720
@@ -332,6 +379,7 @@ def test_signals_do_not_end_the_wait(sqlite_database: Database) -> None:
     assert len(heard) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_whoever_lost_the_lock_commits_nothing(
     database: Database, postgres_server: Any, make_study: Callable[..., Study], me: Worker

@@ -7,6 +7,7 @@ two repeats, when its two workers were killed: finished trials, paused ones, and
 from __future__ import annotations
 
 import gzip
+import json
 import multiprocessing
 import os
 import sqlite3
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -25,11 +27,21 @@ from alembic.script import ScriptDirectory
 from optuna.trial import TrialState
 
 from tuneoff.search.errors import StorageError
+from tuneoff.search.policies.base import NewTrial
+from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.store import attempts, migrations
 from tuneoff.search.store.attempts import Worker
+from tuneoff.search.store.attributes import RECIPE_CHANGES, REPLICA, SEED
 from tuneoff.search.store.database import open_database
+from tuneoff.search.store.dialects import whole_transaction
 from tuneoff.search.store.tables import metadata
-from tuneoff.search.study.opening import open_study
+from tuneoff.search.study.keys import key_of
+from tuneoff.search.study.opening import create_study, open_study
+from tuneoff.search.study.promotion import picks_of
+from tuneoff.search.study.snapshot import Snapshot
+from tuneoff.search.study.study import FULL_RUN
+from tuneoff.search.study.trial_ref import add_trial
+from tuneoff.search.work.promote import enqueue_full
 from tuneoff.search.work.worker import work
 from tuneoff.testing import CurveTrainer
 
@@ -112,10 +124,12 @@ def read_rows(url: str) -> Rows:
 
 
 def as_upgraded(old: Rows) -> Rows:
-    """What version 2 makes of the rows of version 1."""
+    """What this version makes of the rows of version 1."""
     new = {table: [dict(row) for row in rows] for table, rows in old.items()}
-    new["tuneoff_schema"] = [{"version": 2}]
-    new[migrations.VERSION_TABLE] = [{"version_num": "0002"}]
+    new["tuneoff_schema"] = [{"version": 3}]
+    new[migrations.VERSION_TABLE] = [{"version_num": "0003"}]
+    for row in new["tuneoff_studies"]:
+        row["repeats"] = json.loads(row["spec"])["repeats"]
     for row in new["tuneoff_attempts"]:
         row["search"] = row.pop("group")
     for table, keys in NEW_KEYS.items():
@@ -124,6 +138,7 @@ def as_upgraded(old: Rows) -> Rows:
     return new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create", [False, True])
 def test_every_row_of_an_old_database_is_kept(
     old_url: str, create: bool, caplog: pytest.LogCaptureFixture
@@ -137,7 +152,7 @@ def test_every_row_of_an_old_database_is_kept(
 
     database = open_database(old_url, create=create)
     (line,) = [record.getMessage() for record in caplog.records if "tuneoff" in record.name]
-    assert line.endswith("upgraded from schema 1 to 2")
+    assert line.endswith("upgraded from schema 1 to 3")
     assert read_rows(old_url) == as_upgraded(before)
     for search, epochs in spent.items():
         assert attempts.spent(attempts.read(database, [search])) == epochs
@@ -150,6 +165,7 @@ def test_every_row_of_an_old_database_is_kept(
     assert read_rows(old_url) == as_upgraded(before)
 
 
+@pytest.mark.slow
 def test_every_attribute_of_ours_gets_its_new_name_and_nobody_elses(old_url: str) -> None:
     # All names that version 1 had, on a trial of ours; and a study of somebody else's beside it.
     change(old_url, "INSERT INTO studies VALUES (99, 'digits')")
@@ -189,6 +205,41 @@ def test_every_attribute_of_ours_gets_its_new_name_and_nobody_elses(old_url: str
         assert not old
 
 
+@pytest.mark.parametrize("create", [False, True])
+def test_the_open_repeats_of_a_database_of_version_2_are_those_of_its_study_files(
+    old_url: str, create: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with whole_transaction(sa.make_url(old_url)) as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+    # Another study of four repeats; a third one of one.
+    for name, repeats in (("more", 4), ("one", 1)):
+        change(
+            old_url,
+            "INSERT INTO tuneoff_studies SELECT :name, uid, :spec, task, created, draining "
+            "FROM tuneoff_studies WHERE name = 'digits'",
+            name=name,
+            spec=json.dumps({"repeats": repeats, "workers": {"grace_seconds": 300.0}}),
+        )
+    before = read_rows(old_url)
+    open_database(old_url, create=create).close()
+    assert "upgraded from schema 2 to 3" in caplog.text
+    after = read_rows(old_url)
+    assert {row["name"]: row["repeats"] for row in after["tuneoff_studies"]} == {
+        "digits": 2,
+        "more": 4,
+        "one": 1,
+    }
+    for row in after["tuneoff_studies"]:
+        del row["repeats"]
+    assert after.pop("tuneoff_schema") == [{"version": 3}]
+    assert after.pop(migrations.VERSION_TABLE) == [{"version_num": "0003"}]
+    assert after == {table: rows for table, rows in before.items() if table in after}
+
+
+@pytest.mark.slow
 def test_the_tables_are_those_that_the_program_has(storage_url: str) -> None:
     def compare(url: str) -> list[Any]:
         with connected(url) as connection:
@@ -257,12 +308,15 @@ def _die_in_the_middle(url: str, last_words: str) -> None:
     open_database(url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "last_words",
     [
         f"INSERT INTO {migrations.VERSION_TABLE}",
         "ALTER TABLE tuneoff_attempts",
         "UPDATE trial_user_attributes",
+        "ALTER TABLE tuneoff_studies",
+        "UPDATE tuneoff_studies",
         "UPDATE tuneoff_schema",
         f"UPDATE {migrations.VERSION_TABLE}",
     ],
@@ -280,13 +334,14 @@ def test_what_a_crash_in_the_middle_leaves_is_upgraded(old_url: str, last_words:
     assert read_rows(old_url) == as_upgraded(before)
 
 
+@pytest.mark.slow
 def test_what_a_crash_left_while_it_made_the_tables_is_made(storage_url: str) -> None:
     # Version 1 made its tables one by one, and entered its number last.
     change(storage_url, "CREATE TABLE tuneoff_schema (version INTEGER PRIMARY KEY)")
     with pytest.raises(StorageError, match="holds no tuneoff study; run `tuneoff create`"):
         open_database(storage_url)
     open_database(storage_url, create=True).close()
-    assert read_rows(storage_url)["tuneoff_schema"] == [{"version": 2}]
+    assert read_rows(storage_url)["tuneoff_schema"] == [{"version": 3}]
 
 
 # Who stands in the way
@@ -309,6 +364,7 @@ def put_at_work(url: str, worker: Worker, seconds_ago: float = 0.0) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_old_database_whose_workers_run_is_left_alone(
     old_url: str, me: Worker, doomed: Worker
 ) -> None:
@@ -355,6 +411,7 @@ def test_many_workers_are_not_all_named(sqlite_url: str, me: Worker) -> None:
         open_database(sqlite_url)
 
 
+@pytest.mark.slow
 def test_who_may_not_change_the_tables_is_told_who_must(
     postgres_url: str, postgres_server: Any
 ) -> None:
@@ -365,7 +422,7 @@ def test_who_may_not_change_the_tables_is_told_who_must(
     try:
         with pytest.raises(StorageError) as caught:
             open_database(url)
-        assert "was written by an older tuneoff (schema 1, this one has 2)" in str(caught.value)
+        assert "was written by an older tuneoff (schema 1, this one has 3)" in str(caught.value)
         assert "run `tuneoff status` once as a user who may change its tables" in str(caught.value)
         assert "\n" not in str(caught.value)
         # Once somebody has upgraded it, one who may only read can read it.
@@ -380,6 +437,19 @@ def test_who_may_not_change_the_tables_is_told_who_must(
 
 
 # Going on
+
+
+def test_a_study_of_an_older_version_takes_a_horizon(old_url: str, tmp_path: Path) -> None:
+    """Its search is made when the file asks for it, and not before."""
+    database = open_database(old_url, patience=5)
+    study = open_study(database, "digits", tmp_path / "work")
+    assert study.horizon not in study.searches
+    values = study.spec.model_dump() | {"horizon": {"epochs": [2, 4]}}
+    longer = create_study(database, StudySpec.parse(values, "test"), study.task, study.work)
+    assert longer.uid == study.uid
+    assert longer.horizon in longer.searches
+    assert longer.trials(longer.horizon) == ()
+    database.close()
 
 
 @pytest.mark.slow
@@ -414,4 +484,44 @@ def test_a_study_that_an_older_version_began_is_finished(
         assert not any(row.live for row in rows)
         assert attempts.spent(rows) == before[search.name] + trained[search.name]
         assert attempts.spent(rows) <= BUDGET + lost[search.name]
+    database.close()
+
+
+@pytest.mark.slow
+def test_full_trainings_that_an_older_version_began_are_not_done_again(
+    old_url: str,
+    make_trainer: Callable[..., CurveTrainer],
+    me: Worker,
+    never: Callable[[], bool],
+    tmp_path: Path,
+) -> None:
+    """It gave each recommendation one training, with the seed of its repeat."""
+    database = open_database(old_url, patience=5)
+    study = open_study(database, "digits", tmp_path / "work")
+    trainer = make_trainer(task=study.task)
+    work(study, study.arms, trainer, me, never)
+    promote = study.spec.promote
+    assert promote is not None
+    for (_, repeat), params in picks_of(Snapshot.of(study)).items():
+        began = {(key_of(t.params), REPLICA.of(t)) for t in study.trials(study.full)}
+        if (key_of(params), repeat) not in began:
+            note = {
+                **REPLICA.entry(repeat),
+                **SEED.entry((study.spec.seed, FULL_RUN, repeat)),
+                **RECIPE_CHANGES.entry(promote.changes()),
+            }
+            add_trial(study, study.full, TrialState.WAITING, NewTrial(params, 0, note))
+    old = study.trials(study.full)
+    work(study, (study.full,), trainer, me, never, lambda: enqueue_full(study) > 0)
+    trials = study.trials(study.full)
+    assert len(trials) > len(old)
+    assert [(t.params, t.user_attrs[SEED.name]) for t in trials[: len(old)]] == [
+        (t.params, t.user_attrs[SEED.name]) for t in old
+    ]
+    seeds = [(key_of(t.params), SEED.of(t)) for t in trials]
+    assert len(set(seeds)) == len(seeds)
+    trained = Counter(key for key, _ in seeds)
+    picked = {key_of(params) for params in picks_of(Snapshot.of(study)).values()}
+    assert {trained[key] for key in picked} == {promote.seeds}
+    assert all(t.state == TrialState.COMPLETE for t in trials)
     database.close()

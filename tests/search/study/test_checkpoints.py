@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 
@@ -231,7 +233,7 @@ def test_a_run_paused_here_is_resumed_there(
 
     first = a.claim(me)
     policy: Any = Pause()
-    search = replace(first.trial.search, policy=policy)
+    search = replace(first.trial.search, make_policy=lambda: policy)
     first = replace(first, trial=replace(first.trial, search=search))
     assert run_trial(first, a.trainer, never) == Paused()
     assert stored(a.study) == ["random/0/00000/0/checkpoint"]
@@ -423,7 +425,7 @@ def test_what_was_promoted_here_is_combined_there(
     assert len(table.members) == 2
     for trial in b.study.trials(b.study.ensemble):
         assert trial.state == TrialState.COMPLETE
-        scores = read_scores(TrialRef(b.study, b.study.ensemble, trial), "test")
+        scores = read_scores(TrialRef(b.study, b.study.ensemble, trial), "test", b.trainer)
         assert scores.error == table.members[trial.number].test_error
     assert {key.rsplit("/", 1)[1] for key in stored(b.study)} == {
         "checkpoint",
@@ -481,7 +483,9 @@ class TestSlowStore:
     def claimed(self, study: Any, me: Any, policy: Any = None) -> Claim:
         found = claim(study, study.arms[0], me)
         assert isinstance(found, Claim)
-        search = replace(found.trial.search, policy=policy or found.trial.search.policy)
+        search = replace(
+            found.trial.search, make_policy=lambda: policy or found.trial.search.policy
+        )
         return replace(found, trial=replace(found.trial, search=search))
 
     def test_training_is_not_held_up(
@@ -636,19 +640,108 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_scores_that_are_nowhere(
+@pytest.fixture
+def promoted(
     sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
-) -> None:
+) -> Machine:
+    """A machine on which the only member of an ensemble is trained, and not combined yet."""
     study = make_study(
         sqlite_database,
+        budget={"epochs": 3},
         promote={"top": 1, "seeds": 1, "epochs": 2},
         ensemble={"members": [{"model": "proxy"}]},
     )
     machine = Machine(study, make_trainer())
     work(study, study.searches, machine.trainer, me, never, lambda: step(machine))
+    return machine
+
+
+def torn(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def hostile(content: bytes) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, logits=np.array([Path("x")], dtype=object), labels=np.zeros(1, np.int64))
+    return file.getvalue()
+
+
+def of_other_images(content: bytes) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, logits=np.zeros((3, 10), np.float32), labels=np.zeros(3, np.int64))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize(
+    "damage",
+    [None, lambda content: b"", torn, lambda content: b"junk" * 99, hostile, of_other_images],
+    ids=["deleted", "empty", "torn", "junk", "pickled", "of other images"],
+)
+def test_lost_scores_are_made_again_from_the_checkpoint(
+    promoted: Machine, never: Any, me: Any, split: Any, damage: Any, caplog: Any
+) -> None:
+    study, trainer = promoted.study, promoted.trainer
+    (trial,) = study.trials(study.ensemble)
+    member = TrialRef(study, study.ensemble, trial)
+    path = member.folder / f"{split}.npz"
+    good = path.read_bytes()
+    path.unlink() if damage is None else path.write_bytes(damage(good))
+    before = len(trainer.evaluated)
+    work(study, study.searches, trainer, me, never, lambda: advance(study, trainer))
+    assert is_promoted(study)
+    assert len(trainer.evaluated) == before + 1
+    assert f"{path}: was missing or damaged, and was made again" in caplog.text
+    # It is there again for the next reader.
+    again = read_scores(member, split, trainer)
+    with np.load(io.BytesIO(good)) as first:
+        assert (again.logits == first["logits"]).all()
+    assert len(trainer.evaluated) == before + 1
+
+
+def test_lost_scores_are_made_again_where_they_cannot_be_kept(
+    promoted: Machine, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    study = promoted.study
+    member = TrialRef(study, study.ensemble, study.trials(study.ensemble)[0])
+    (member.folder / "test.npz").write_bytes(b"")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "savez", full)
+    assert len(read_scores(member, "test", promoted.trainer).labels) == study.task.sizes["test"]
+    assert "No space left on device" in caplog.text
+
+
+def test_scores_that_are_nowhere(promoted: Machine) -> None:
+    study = promoted.study
     elsewhere = replace(study, work=study.work / "elsewhere")
-    with pytest.raises(StudyError, match=r"validation.npz is missing: .* trained elsewhere"):
-        advance(elsewhere, machine.trainer)
+    with pytest.raises(StudyError) as caught:
+        advance(elsewhere, promoted.trainer)
+    message = str(caught.value)
+    assert "validation.npz and its checkpoint are missing or damaged" in message
+    assert f"use the --work with which trial {study.name}/ensemble#0 was trained" in message
+    assert "\n" not in message
+
+
+@pytest.mark.slow
+def test_scores_that_are_damaged_here_come_from_the_store(
+    machines: Any, me: Any, never: Any
+) -> None:
+    a, b = machines(
+        2, promote={"top": 1, "seeds": 1, "epochs": 3}, ensemble={"members": [{"model": "proxy"}]}
+    )
+    work(a.study, a.study.searches, a.trainer, me, never, lambda: advance(a.study, a.trainer))
+    for machine in (a, b):  # B has never had any
+        study = machine.study
+        member = TrialRef(study, study.ensemble, study.trials(study.ensemble)[0])
+        if machine is a:
+            (member.folder / "test.npz").write_bytes(b"")
+        before = len(machine.trainer.evaluated)
+        scores = read_scores(member, "test", machine.trainer)
+        assert len(scores.labels) == study.task.sizes["test"]
+        assert len(machine.trainer.evaluated) == before
 
 
 @pytest.mark.slow

@@ -64,12 +64,15 @@ def test_a_changed_file_is_refused_with_the_field(database: Any, parts: Any) -> 
     assert open_study(database, spec.name, made.work).spec == spec
 
 
-def test_patience_and_path_may_change(database: Any, parts: Any) -> None:
+def test_patience_path_and_how_long_evidence_is_gathered_may_change(
+    database: Any, parts: Any
+) -> None:
     made, spec, task = parts
     moved = StudySpec.parse(
         {
             **spec.model_dump(),
             "workers": {"grace_seconds": 5.0},
+            "compare": {"until": "decided", "epochs": 40},
             "data": {**spec.data.model_dump(), "path": "elsewhere"},
         },
         "test",
@@ -79,6 +82,7 @@ def test_patience_and_path_may_change(database: Any, parts: Any) -> None:
     opened = open_study(database, spec.name, made.work)
     assert opened.spec.workers.grace_seconds == 5.0
     assert opened.spec.data.path == "elsewhere"
+    assert (opened.spec.compare.until, opened.spec.compare.epochs) == ("decided", 40)
 
 
 def test_another_order_in_the_file_changes_no_search(database: Any, make_study: Any) -> None:
@@ -119,6 +123,7 @@ def test_a_creation_that_was_cut_off_is_finished_by_the_next(
     assert [study.trials(search) for search in study.searches] == [()] * 5
 
 
+@pytest.mark.slow
 def test_many_may_create_at_once(
     database: Any, make_study: Any, spec_values: Any, reopen: Any
 ) -> None:

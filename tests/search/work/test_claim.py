@@ -234,7 +234,12 @@ def test_what_waits_must_be_paid_for_too(database: Any, make_study: Any, me: Wor
     assert claim(study, search, me) is Nothing.WAIT
     end(study, first, "finished", 3)
     assert claim(study, search, me) is Nothing.DONE
-    assert study.trials(search)[1].state == TrialState.WAITING
+    # Nothing waits for ever: the budget does not grow.
+    (_, told) = study.trials(search)
+    assert told.state == TrialState.FAIL
+    assert FAILURE.of(told) == (
+        "it was never started: it takes 3 epochs, and 2 of the budget are left"
+    )
 
 
 @pytest.mark.parametrize("kind", ["released", "lost", "failed"])
@@ -329,7 +334,7 @@ def test_a_trial_without_an_attempt_is_taken_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = make_study(database)
-    search = replace(study.arms[0], policy=Scripted((NewTrial({"lr": 0.5}, 2),)))
+    search = replace(study.arms[0], make_policy=lambda: Scripted((NewTrial({"lr": 0.5}, 2),)))
     if gone_after == "waiting":
         enqueue(study, search, 0.5)
 
@@ -351,7 +356,7 @@ def test_paused_trials_are_resumed_or_told_in_the_end(
 ) -> None:
     study = make_study(database)
     jobs = (NewTrial({"lr": 0.5}, 1), NewTrial({"lr": 0.1}, 2), ResumeTrial(0, 3))
-    search = replace(study.arms[0], policy=Scripted(jobs))
+    search = replace(study.arms[0], make_policy=lambda: Scripted(jobs))
     end(study, own(claim(study, search, me)), "paused", 1)
     end(study, own(claim(study, search, me)), "paused", 2)
     now = read_state(study, search)
@@ -364,7 +369,7 @@ def test_paused_trials_are_resumed_or_told_in_the_end(
         3,
         2,
     )
-    search = replace(search, policy=Scripted(()))
+    search = replace(search, make_policy=lambda: Scripted(()))
     assert claim(study, search, me) is Nothing.WAIT
     end(study, third, "finished", 2)
     assert claim(study, search, me) is Nothing.DONE
@@ -377,7 +382,10 @@ def test_a_resumption_costs_only_what_is_still_to_come(
     database: Any, make_study: Any, me: Worker
 ) -> None:
     study = make_study(database, trial={"epochs": 3}, budget={"epochs": 3})
-    search = replace(study.arms[0], policy=Scripted((NewTrial({"lr": 0.5}, 2), ResumeTrial(0, 3))))
+    search = replace(
+        study.arms[0],
+        make_policy=lambda: Scripted((NewTrial({"lr": 0.5}, 2), ResumeTrial(0, 3))),
+    )
     end(study, own(claim(study, search, me)), "paused", 2)
     assert own(claim(study, search, me)).attempt.reserved == 1
 
@@ -387,7 +395,8 @@ def test_a_job_that_the_budget_cannot_pay_is_not_started(
 ) -> None:
     study = make_study(database, budget={"epochs": 4})
     search = replace(
-        study.arms[0], policy=Scripted((NewTrial({"lr": 0.5}, 3), NewTrial({"lr": 0.5}, 2)))
+        study.arms[0],
+        make_policy=lambda: Scripted((NewTrial({"lr": 0.5}, 3), NewTrial({"lr": 0.5}, 2))),
     )
     end(study, own(claim(study, search, me)), "finished", 3)
     assert claim(study, search, me) is Nothing.DONE
@@ -421,7 +430,7 @@ def test_a_proposal_outside_of_the_space_is_refused(
     sqlite_database: Any, make_study: Any, me: Worker
 ) -> None:
     study = make_study(sqlite_database)
-    search = replace(study.arms[0], policy=Scripted((NewTrial({"lr": 7.0}, 3),)))
+    search = replace(study.arms[0], make_policy=lambda: Scripted((NewTrial({"lr": 7.0}, 3),)))
     with pytest.raises(ValueError, match="lies outside the space"):
         claim(study, search, me)
     assert study.trials(search) == ()
@@ -464,7 +473,7 @@ class TestAsksWithoutTheLock:
             assert answer.wait(60)
 
         mine = replace(study, database=reopen(sqlite_database))
-        slow = replace(mine.arms[0], policy=self.Meddling(think))
+        slow = replace(mine.arms[0], make_policy=lambda: self.Meddling(think))
         found: list[Any] = []
 
         def run() -> None:
@@ -494,7 +503,9 @@ class TestAsksWithoutTheLock:
         found: list[Any] = []
 
         def run(mine: Study) -> None:
-            found.append(claim(mine, replace(mine.arms[0], policy=self.Meddling(meet)), me))
+            found.append(
+                claim(mine, replace(mine.arms[0], make_policy=lambda: self.Meddling(meet)), me)
+            )
             mine.database.optuna.remove_session()
 
         threads = [
@@ -518,7 +529,7 @@ class TestAsksWithoutTheLock:
         self, database: Any, make_study: Any, me: Worker, reopen: Any
     ) -> None:
         study = make_study(database, budget={"epochs": 60})
-        first = replace(study.arms[0], policy=Scripted((NewTrial({"lr": 0.5}, 1),)))
+        first = replace(study.arms[0], make_policy=lambda: Scripted((NewTrial({"lr": 0.5}, 1),)))
         end(study, own(claim(study, first, me)), "paused", 1)
         both = threading.Barrier(2)
 
@@ -539,7 +550,7 @@ class TestAsksWithoutTheLock:
         found: list[Any] = []
 
         def run(mine: Study) -> None:
-            found.append(own(claim(mine, replace(mine.arms[0], policy=Resume()), me)))
+            found.append(own(claim(mine, replace(mine.arms[0], make_policy=Resume), me)))
             mine.database.optuna.remove_session()
 
         threads = [
@@ -560,7 +571,10 @@ class TestAsksWithoutTheLock:
         mine = reopen(database)
         study = make_study(replace(mine, locks=Locks(mine.engine, frozen_seconds=0.5)))
         policy = self.Meddling(lambda _: time.sleep(1.5))
-        assert own(claim(study, replace(study.arms[0], policy=policy), me)).trial.number == 0
+        assert (
+            own(claim(study, replace(study.arms[0], make_policy=lambda: policy), me)).trial.number
+            == 0
+        )
         assert policy.asked == 1
 
     def in_between(self, study: Study, me: Worker, until: int) -> Any:
@@ -600,7 +614,7 @@ class TestAsksWithoutTheLock:
         study = make_study(sqlite_database, budget={"epochs": 99})
         meddle, locked = self.in_between(study, me, until=others)
         readings = count()
-        search = replace(study.arms[0], policy=self.Meddling(meddle))
+        search = replace(study.arms[0], make_policy=lambda: self.Meddling(meddle))
         found = own(claim(study, search, me, lambda: next(readings) * seconds))
         assert locked == where
         assert found.trial.number == others
@@ -617,5 +631,8 @@ class TestAsksWithoutTheLock:
             other.trial.report(1, 0.5)
 
         policy = self.Meddling(train)
-        assert own(claim(study, replace(study.arms[0], policy=policy), me)).trial.number == 1
+        assert (
+            own(claim(study, replace(study.arms[0], make_policy=lambda: policy), me)).trial.number
+            == 1
+        )
         assert policy.asked == 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from tuneoff.search.errors import UserError
 from tuneoff.search.spec.file import StudySpec
 from tuneoff.search.spec.space import SearchSpace
 from tuneoff.search.store.attributes import ENTERED, NOTE
+from tuneoff.search.study.trial_ref import add_trial
+from tuneoff.search.work import manual
 from tuneoff.search.work.manual import enqueue_by_hand, parse_params
 from tuneoff.search.work.worker import work
 
@@ -99,6 +104,63 @@ def test_what_is_entered_is_run_and_paid_for(
         enqueue_by_hand(study, {"lr": 0.02}, None, None, None)
     assert work(study, study.arms, trainer, me, never).attempts == 1
     check_ledger(study, trainer)
+
+
+@pytest.mark.slow
+def test_many_who_enter_at_once_share_what_is_left(
+    database: Any, make_study: Any, reopen: Any
+) -> None:
+    study = make_study(database, arms=HAND, budget={"epochs": 8})  # room for two
+    everybody = threading.Barrier(8)
+
+    def enter(mine: Any) -> str:
+        everybody.wait(20)
+        try:
+            return "".join(enqueue_by_hand(mine, {"lr": 0.03}, None, None, None))
+        except UserError as error:
+            return str(error)
+        finally:
+            mine.database.optuna.remove_session()
+
+    studies = [replace(study, database=reopen(database)) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = sorted(pool.map(enter, studies))
+    name = f"{study.name}/hand/0"
+    assert answers[:2] == [f"{name}#0", f"{name}#1"]
+    assert all("and of the budget 2 are left" in answer for answer in answers[2:])
+    assert len(study.trials(study.arms[0])) == 2
+
+
+def test_who_comes_too_late_for_one_repeat_is_told_where_it_was_added(
+    sqlite_database: Any, make_study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(sqlite_database, arms=HAND, repeats=2, budget={"epochs": 3})
+    hand = [search for search in study.arms if search.arm == "hand"]
+    real = add_trial
+
+    def add(study: Any, search: Any, state: Any, job: Any) -> Any:
+        if search is hand[0]:  # meanwhile somebody else takes what is left of the other repeat
+            real(study, hand[1], state, job)
+        return real(study, search, state, job)
+
+    monkeypatch.setattr(manual, "add_trial", add)
+    with pytest.raises(UserError, match=r"hand/1: .*; it was added to the others: .*hand/0#0$"):
+        enqueue_by_hand(study, {"lr": 0.03}, None, None, None)
+    assert [len(study.trials(search)) for search in hand] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("True", True), ("false", False), ("0.0001", 1e-4), ("1e-4", 1e-4)],
+)
+def test_a_choice_is_written_as_in_the_file(spec_values: Any, text: str, value: Any) -> None:
+    choices = [True, False] if isinstance(value, bool) else [1e-4, 1e-3]
+    name = "nesterov" if isinstance(value, bool) else "weight_decay"
+    space = SearchSpace.of(StudySpec.parse(spec_values(space={name: choices}), "test"))
+    found = parse_params(space, ["--lr", "0.1", f"--{name}", text])[name]
+    assert (found, type(found)) == (value, type(value))
+    with pytest.raises(UserError, match=r"choose one of: (true, false|0.0001, 0.001)$"):
+        parse_params(space, ["--lr", "0.1", f"--{name}", "perhaps"])
 
 
 @pytest.mark.parametrize(

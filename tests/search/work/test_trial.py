@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import threading
 from collections.abc import Generator
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +15,30 @@ import pytest
 from optuna.trial import TrialState
 
 from tuneoff.search.errors import LeaseLost
-from tuneoff.search.policies.base import Decision, NewTrial
+from tuneoff.search.policies.base import Decision, NewTrial, ResumeTrial
+from tuneoff.search.report.data import ReportData
+from tuneoff.search.report.wording import how_to_read
+from tuneoff.search.results.compare import compare
+from tuneoff.search.results.read import read_results
+from tuneoff.search.results.status import read_status
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attributes import (
     ACCUMULATION,
     ENVIRONMENT,
+    FAILURE,
     RECIPE,
     RECIPE_CHANGES,
     SEED,
     TEST_ERROR,
 )
+from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.state import read_state
 from tuneoff.search.study.study import FULL_RUN
 from tuneoff.search.study.trial_ref import TrialRef, add_trial
 from tuneoff.search.work.claim import Claim, claim
-from tuneoff.search.work.outcome import Completed, Failure, Interruption, Paused, Pruned
+from tuneoff.search.work.outcome import Completed, Divergence, Failure, Interruption, Paused, Pruned
 from tuneoff.search.work.trial import run_trial
+from tuneoff.search.work.worker import work
 from tuneoff.trainer.contract import EpochRecord
 from tuneoff.trainer.errors import ModelError
 from tuneoff.trainer.recipe import Recipe
@@ -40,7 +51,7 @@ def claimed(study: Any, search: Any, worker: Any) -> Claim:
 
 
 def with_policy(found: Claim, policy: Any) -> Claim:
-    search = replace(found.trial.search, policy=policy)
+    search = replace(found.trial.search, make_policy=lambda: policy)
     return replace(found, trial=replace(found.trial, search=search))
 
 
@@ -89,6 +100,7 @@ def test_a_worker_that_lost_its_trial_writes_nothing(
     check_ledger(study, trainer)
 
 
+@pytest.mark.slow
 def test_a_hanging_trial_is_taken_over_while_its_worker_lives_but_a_slow_one_is_not(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -241,3 +253,134 @@ def test_an_interruption_after_an_epoch_pays_for_it(
     outcome = run_trial(claimed(study, study.arms[0], me), trainer, never)
     assert isinstance(outcome, Completed)
     check_ledger(study, trainer)
+
+
+class TestACheckpointIsGone:
+    """A run starts lower than the ledger says: the budget is looked at again."""
+
+    @pytest.fixture
+    def cut_off(self, make_study: Any, make_trainer: Any, doomed: Any, database: Any) -> Any:
+        """Makes a study whose first trial lost its worker, or was paused, after two epochs."""
+
+        def make(budget: int, end: Any) -> Any:
+            study = make_study(database, budget={"epochs": budget})
+            mine = claimed(study, study.arms[0], doomed)
+            policy: Any = PauseAfter(2) if end == "paused" else mine.trial.search.policy
+
+            def die(folder: Path, epoch: int) -> None:
+                if epoch == 3:
+                    raise Killed
+
+            with suppress(Killed):
+                run_trial(with_policy(mine, policy), make_trainer(fails=die), lambda: False)
+            shutil.rmtree(study.folder)
+            return study
+
+        return make
+
+    def spent(self, study: Any) -> int:
+        return read_state(study, study.arms[0]).spent
+
+    @pytest.mark.parametrize("budget", [5, 8])
+    def test_what_the_budget_allows_is_trained_again_and_paid_for(
+        self, cut_off: Any, make_trainer: Any, me: Any, never: Any, caplog: Any, budget: int
+    ) -> None:
+        study = cut_off(budget, "lost")
+        mine = claimed(study, study.arms[0], me)
+        assert isinstance(run_trial(mine, make_trainer(), never), Completed)
+        assert self.spent(study) == 5
+        assert "is gone" in caplog.text
+        assert "2 epochs are trained again" in caplog.text
+        assert "beyond" not in caplog.text
+        assert read_status(study).overruns == ()
+        # What is left is no more than the budget allows.
+        work(study, study.arms, make_trainer(), me, never)
+        assert self.spent(study) == budget
+
+    def test_a_run_that_was_cut_off_comes_to_its_end_and_it_is_said_what_that_cost(
+        self, cut_off: Any, make_trainer: Any, me: Any, never: Any, caplog: Any
+    ) -> None:
+        study = cut_off(4, "lost")
+        work(study, study.arms, make_trainer(), me, never)
+        assert [t.state for t in study.trials(study.arms[0])] == [TrialState.COMPLETE]
+        assert self.spent(study) == 5
+        assert "2 epochs are trained again, 1 of them beyond the budget" in caplog.text
+        name = study.arms[0].name
+        (sentence,) = read_status(study).overruns
+        assert sentence.startswith(f"{name} has trained 5 epochs, 1 more than its budget: ")
+        results = read_results(Snapshot.of(study))
+        said = how_to_read(ReportData(results, compare(results), [], []))
+        assert any(line.startswith("random/0 has trained 5 epochs, 1 more") for line in said)
+
+    @pytest.mark.parametrize(
+        ("budget", "state"), [(4, TrialState.PRUNED), (5, TrialState.COMPLETE)]
+    )
+    def test_a_paused_run_is_resumed_only_within_the_budget(
+        self, cut_off: Any, make_trainer: Any, me: Any, never: Any, budget: int, state: Any
+    ) -> None:
+        study = cut_off(budget, "paused")
+        (search,) = study.arms
+        resuming = replace(search, make_policy=ResumeFirst)
+        work(study, [resuming], make_trainer(), me, never)
+        (trial,) = study.trials(search)
+        assert trial.state == state
+        assert self.spent(study) == (5 if state == TrialState.COMPLETE else 2)
+        assert not any(row.live for row in attempts.read(study.database, [search.name]))
+
+    def test_a_run_that_diverges_before_its_first_tick_is_counted_from_where_it_starts(
+        self, cut_off: Any, make_trainer: Any, me: Any, never: Any
+    ) -> None:
+        study = cut_off(9, "lost")
+        mine = claimed(study, study.arms[0], me)
+        trainer = make_trainer(diverges=lambda params, epoch: epoch == 1)
+        assert run_trial(mine, trainer, never) == Divergence(1, 0.5)
+        assert self.spent(study) == 3
+
+
+class Killed(BaseException):
+    """What SIGKILL does: nothing more is written."""
+
+
+@dataclass(frozen=True)
+class PauseAfter:
+    """Pauses every run after an epoch."""
+
+    epoch: int
+    stops: bool = True
+
+    def after(self, history: Any, trial: Any) -> Decision:
+        return Decision.PAUSE if max(trial.intermediate_values) == self.epoch else Decision.CONTINUE
+
+
+@dataclass(frozen=True)
+class ResumeFirst:
+    """Resumes the first trial, and knows no other."""
+
+    stops: bool = False
+
+    def next(self, history: Any) -> Any:
+        return ResumeTrial(0, history.horizon) if 0 in history.paused else None
+
+    def after(self, history: Any, trial: Any) -> Decision:
+        return Decision.CONTINUE
+
+
+def test_an_error_that_is_no_text_is_stored_as_text(
+    database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """A file's name may be any bytes, and Postgres takes no NUL."""
+    # pytest-xdist cannot send what is logged to its main process, as that is no text either.
+    caplog.set_level(logging.CRITICAL)
+
+    def broken(folder: Path, epoch: int) -> None:
+        raise FileNotFoundError("no images/\udcff\x00.png")
+
+    study = make_study(database, workers={"max_attempts": 1})
+    search = study.arms[0]
+    outcome = run_trial(claimed(study, search, me), make_trainer(fails=broken), never)
+    assert isinstance(outcome, Failure)
+    said = "FileNotFoundError: no images/\\udcff\\x00.png"
+    assert attempts.read(database, [search.name])[-1].reason == said
+    (trial,) = study.trials(search)
+    assert trial.user_attrs[FAILURE.name].endswith(said)

@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Generator
 
+import pytest
+
 from tuneoff.search.work.watchdog import LOOKS, Watchdog
 
 SHORT, LONG = 0.2, 60.0
@@ -55,6 +57,7 @@ def test_it_does_not_outlive_its_block() -> None:
     assert not acted.is_set()
 
 
+@pytest.mark.slow
 def test_a_process_that_was_stopped_does_not_hang() -> None:
     """Though it was silent for longer than is allowed."""
     code = f"""

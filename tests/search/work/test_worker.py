@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ from optuna.trial import FrozenTrial, TrialState
 from tuneoff.retry import Patience
 from tuneoff.search.errors import StorageOutage, TrainingFailed
 from tuneoff.search.policies.base import Decision, History, Job, NewTrial, ResumeTrial
+from tuneoff.search.results.status import read_status
 from tuneoff.search.store import attempts
+from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.attributes import DIVERGED, FAILURE, FIXED_INDEX, TEST_ERROR
 from tuneoff.search.study.state import read_state
 from tuneoff.search.study.trial_ref import TrialRef, add_trial
-from tuneoff.search.work.claim import Nothing, claim
+from tuneoff.search.work import crew
+from tuneoff.search.work.claim import Claim, Nothing, claim
+from tuneoff.search.work.trial import run_trial
 from tuneoff.search.work.worker import Summary, work
 from tuneoff.trainer.errors import CheckpointError, DataError
 
@@ -105,7 +109,7 @@ def test_paused_trials_are_resumed_or_told_their_last_value(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
     study = make_study(database)
-    search = replace(study.arms[0], policy=PauseAll())
+    search = replace(study.arms[0], make_policy=PauseAll)
     trainer = make_trainer()
     assert work(study, [search], trainer, me, never).attempts == 4
     check_ledger(study, trainer)
@@ -122,7 +126,7 @@ def test_a_pruned_run_stops_and_is_paid_for(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
     study = make_study(database)
-    search = replace(study.arms[0], policy=PruneSecond())
+    search = replace(study.arms[0], make_policy=PruneSecond)
     trainer = make_trainer()
     work(study, [search], trainer, me, never)
     check_ledger(study, trainer)
@@ -194,18 +198,20 @@ def test_a_drained_study_is_left_after_the_current_trial(
     check_ledger(study, trainer)
 
 
+@pytest.mark.slow
 def test_failures_are_tried_again_and_then_told_with_their_reason(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
     study = make_study(
         database,
-        arms={"hand": {"configs": [{"lr": 0.03}, {"lr": 0.1}]}},
+        arms={"hand": {"configs": [{"lr": 0.03}, {"lr": 0.1}, {"lr": 0.2}]}},
         workers={"max_attempts": 3},
     )
     search = study.arms[0]
     left: dict[str, list[Exception]] = {
         "00000": [ValueError("odd")] * 2,
         "00001": [KeyError("worse\nmore")] * 9,
+        "00002": [],
     }
 
     def fails(folder: Path, epoch: int) -> None:
@@ -213,18 +219,142 @@ def test_failures_are_tried_again_and_then_told_with_their_reason(
             raise left[folder.name].pop()
 
     trainer = make_trainer(fails=fails)
-    with pytest.raises(TrainingFailed, match=r"3 attempts in a row failed on .*KeyError"):
-        work(study, [search], trainer, me, never)
+    # What is the trial's own fault is no reason for the worker to leave.
+    assert work(study, [search], trainer, me, never) == Summary(attempts=7, stopped=False)
     check_ledger(study, trainer)
-    good, bad = study.trials(search)
-    assert good.state == TrialState.COMPLETE
+    good, bad, last = study.trials(search)
+    assert good.state == last.state == TrialState.COMPLETE
     assert bad.state == TrialState.FAIL
     assert FAILURE.of(bad).startswith("3 attempts failed; the last: KeyError: ")
     assert "\n" not in FAILURE.of(bad)
     rows = attempts.read(database, [search.name])
-    assert [row.end for row in rows] == ["failed", "failed", "finished"] + ["failed"] * 3
+    # Other trials come before one that failed here: they show whose fault it is.
+    assert [(row.trial, row.end) for row in sorted(rows, key=lambda row: row.started)] == [
+        (0, "failed"), (1, "failed"), (2, "finished"),
+        (0, "failed"), (0, "finished"),
+        (1, "failed"), (1, "failed"),
+    ]  # fmt: skip
     # The failed attempts' epochs stay in the ledger, and no more than they trained.
-    assert sum(row.epochs for row in rows) == 3 + 1
+    assert sum(row.epochs for row in rows) == 3 + 1 + 3
+
+
+OUT_OF_ORDER = "CUDA error: an illegal memory access was encountered"
+
+
+def out_of_order(folder: Path, epoch: int) -> None:
+    raise RuntimeError(OUT_OF_ORDER)
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(crew, "LONGEST_PAUSE_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("short_pauses")
+class TestASickWorker:
+    """One whose every attempt fails, whatever the trial."""
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("restarts", [0, 3])
+    @pytest.mark.parametrize("machine", ["this", "other"])
+    def test_beside_a_healthy_one_it_changes_nothing(
+        self, database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, reopen: Any,
+        doomed: Any, check_ledger: Any, machine: str, restarts: int,
+    ) -> None:  # fmt: skip
+        study = make_study(
+            database,
+            budget={"epochs": 24},
+            arms={"hand": {"configs": [{"lr": 0.1 + i / 100} for i in range(8)]}},
+        )
+        here = me.name.rpartition("/")[0]
+        place = here if machine == "this" else "sick"
+        healthy, at_work = replace(me, name=f"{here}/1"), threading.Event()
+
+        def slowly(folder: Path, epoch: int) -> None:
+            at_work.set()
+            time.sleep(0.3)
+
+        def be_sick(mine: Any) -> list[str]:
+            ends = []
+            try:
+                for number in range(1 + restarts):
+                    # The process of a worker that was started again has ended.
+                    process = (me if number == restarts else doomed).process
+                    worker = Worker(f"{place}/{100 + number}", process, "cpu")
+                    try:
+                        work(mine, mine.arms, make_trainer(fails=out_of_order), worker, never)
+                    except TrainingFailed as error:
+                        ends.append(str(error))
+                    else:
+                        break  # the other one has finished the study
+            finally:
+                mine.database.optuna.remove_session()
+            return ends
+
+        with ThreadPoolExecutor(1) as pool:
+            trainer = make_trainer(during=slowly)
+            sick: list[Future[list[str]]] = []
+
+            def start_sick() -> bool:
+                if at_work.is_set() and not sick:
+                    sick.append(pool.submit(be_sick, replace(study, database=reopen(database))))
+                return False
+
+            done = work(study, study.arms, trainer, healthy, start_sick)
+            assert not done.stopped
+            ends = sick[0].result(60)
+        assert {trial.state for trial in study.trials(study.arms[0])} == {TrialState.COMPLETE}
+        assert len(study.trials(study.arms[0])) == 8
+        assert ends
+        assert all(OUT_OF_ORDER in end and "trials in a row failed on" in end for end in ends)
+        check_ledger(study, trainer)
+        rows = attempts.read(database, [study.arms[0].name])
+        assert sum(row.end == "failed" for row in rows) >= 5
+
+    def test_alone_it_stops_before_a_trial_is_lost(
+        self, database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any,
+        check_ledger: Any,
+    ) -> None:  # fmt: skip
+        study = make_study(database, budget={"epochs": 9}, workers={"max_attempts": 3})
+        sick = replace(me, name="sick/7", device="cuda:0")
+        with pytest.raises(TrainingFailed) as caught:
+            work(study, study.arms, make_trainer(fails=out_of_order), sick, never)
+        assert str(caught.value) == (
+            "3 attempts at 3 trials in a row failed on sick/7 (cuda:0); the last: RuntimeError: "
+            f"{OUT_OF_ORDER}; look after this machine: others can go on with the trials"
+        )
+        (failing,) = read_status(study).failing
+        assert (failing.worker, failing.device, failing.attempts, failing.trials) == (
+            "sick/7", "cuda:0", 3, 3,
+        )  # fmt: skip
+        assert failing.reason == f"RuntimeError: {OUT_OF_ORDER}"
+        # It has recovered when a trial comes to its end on it.
+        trainer = make_trainer()
+        work(study, study.arms, trainer, sick, never)
+        assert [t.state for t in study.trials(study.arms[0])] == [TrialState.COMPLETE] * 3
+        check_ledger(study, trainer)
+        assert read_status(study).failing == ()
+
+    def test_a_trial_that_waits_for_somebody_else_keeps_its_budget(
+        self, database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
+    ) -> None:
+        study = make_study(database, budget={"epochs": 9})
+        (search,) = study.arms
+        sick, other = replace(me, name="sick/1"), replace(me, name="well/1")
+        begun = claim(study, search, other)
+        found = claim(study, search, sick)
+        assert isinstance(begun, Claim)
+        assert isinstance(found, Claim)
+        run_trial(found, make_trainer(fails=out_of_order), never)
+        third = claim(study, search, sick)  # a new one; its own is left to the other worker
+        assert isinstance(third, Claim)
+        assert third.trial.number == 2
+        # All of the budget is promised: the rest of the trial that failed is part of it.
+        assert claim(study, search, sick) is Nothing.WAIT
+        taken = claim(study, search, other)
+        assert isinstance(taken, Claim)
+        assert (taken.trial.number, taken.attempt.number) == (1, 1)
 
 
 @pytest.mark.parametrize("error", [CheckpointError("disk full"), DataError("no zip")])
@@ -304,9 +434,9 @@ def test_a_worker_that_waits_asks_again_only_when_something_may_have_changed(
     polls = 0
     asked: list[int] = []
 
-    def counted(study: Any, search: Any, worker: Any) -> Any:
+    def counted(study: Any, search: Any, worker: Any, again: bool) -> Any:
         asked.append(polls)
-        return claim(study, search, worker)
+        return claim(study, search, worker, again=again)
 
     def pause(seconds: float) -> None:
         nonlocal polls
@@ -500,15 +630,15 @@ def reaper(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Reaper]:
 
 
 def complete(study: Any) -> Any:
-    return replace(study.arms[0], policy=PauseAll(RATES[:1]))
+    return replace(study.arms[0], make_policy=lambda: PauseAll(RATES[:1]))
 
 
 def paused(study: Any) -> Any:
-    return replace(study.arms[0], policy=PauseAll(RATES[:2]))
+    return replace(study.arms[0], make_policy=lambda: PauseAll(RATES[:2]))
 
 
 def pruned(study: Any) -> Any:
-    return replace(study.arms[0], policy=PruneSecond())
+    return replace(study.arms[0], make_policy=PruneSecond)
 
 
 def promoted(study: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,7 @@ def image_files(encode: Callable[..., bytes]) -> Callable[..., dict[str, bytes]]
 
     def make(*folders: str, count: int = 5) -> dict[str, bytes]:
         return {
-            f"{folder}/{number}.jpg": encode(zlib.crc32(f"{folder}/{number}".encode()))
+            f"{folder}/{number}.jpg": encode(zlib.crc32(os.fsencode(f"{folder}/{number}")))
             for folder in folders
             for number in range(count)
         }

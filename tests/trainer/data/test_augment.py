@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tuneoff.trainer import losses
 from tuneoff.trainer.contract import RunSeed
 from tuneoff.trainer.data import augment
 from tuneoff.trainer.data.augment import Targets
@@ -203,9 +204,13 @@ def test_a_mixture_is_a_function_of_seed_epoch_and_batch(options: dict[str, Any]
 
 
 @given(st.floats(0.05, 50), st.floats(0.001, 0.999))
+@example(0.0625, 0.9375)
 def test_beta_is_the_quantile(alpha: float, drawn: float) -> None:
     found = augment.beta(alpha, drawn)
-    assert scipy.stats.beta.cdf(found, alpha, alpha) == pytest.approx(drawn, abs=1e-6)
+    # Near 1, the distribution may grow by much from one number of 64 bits to the next.
+    below, above = np.nextafter(found, [0.0, 1.0])
+    assert scipy.stats.beta.cdf(below, alpha, alpha) <= drawn + 1e-6
+    assert scipy.stats.beta.cdf(above, alpha, alpha) >= drawn - 1e-6
     assert augment.beta(alpha, 1 - drawn) == pytest.approx(1 - found, abs=1e-6)
 
 
@@ -232,7 +237,8 @@ def test_the_loss_is_cross_entropy_with_mixed_and_smoothed_labels(
         targets = Targets(labels, others, torch.tensor(share))
     wanted = (1 - smoothing) * wanted + smoothing / CLASSES
     expected = -(wanted * outputs.log_softmax(1)).sum(1).mean()
-    assert float(targets.loss(outputs, smoothing)) == pytest.approx(float(expected), rel=1e-6)
+    loss = losses.loss_of(Recipe(label_smoothing=smoothing))
+    assert float(targets.loss(outputs, loss)) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_parts_of_targets_are_those_of_their_images() -> None:

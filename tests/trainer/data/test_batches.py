@@ -15,6 +15,7 @@ from tuneoff.trainer.data import batches
 from tuneoff.trainer.data.batches import Epoch, Resident
 from tuneoff.trainer.data.pack import Pack
 from tuneoff.trainer.recipe import Recipe
+from tuneoff.trainer.registry import NORMALISATIONS
 
 
 def make(count: int, size: int = 8) -> Resident:
@@ -25,11 +26,13 @@ def make(count: int, size: int = 8) -> Resident:
     return Resident(images, torch.arange(count))
 
 
-def test_normalised_as_torchvision_does() -> None:
+@pytest.mark.parametrize("how", NORMALISATIONS.names)
+def test_normalised_as_torchvision_does(how: str) -> None:
     data = make(3)
     stored, _ = batches.gather(data, np.array([2, 0]))
-    images = batches.normalise(stored, None)
-    mean, std = torch.tensor(batches.MEAN), torch.tensor(batches.STD)
+    images = batches.normalise(stored, None, how)
+    known = NORMALISATIONS.entry(how)
+    mean, std = torch.tensor(known.mean), torch.tensor(known.std)
     expected = ((data.images[[2, 0]].double() / 255 - mean) / std).permute(0, 3, 1, 2)
     assert torch.allclose(images.double(), expected, atol=1e-5)
     assert images.dtype == torch.float32

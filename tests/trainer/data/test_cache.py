@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from tuneoff.trainer.data import pack as packed
-from tuneoff.trainer.data.cache import Build, load_or_build
+from tuneoff.trainer.data.cache import load_or_build
 from tuneoff.trainer.data.pack import Pack, PackWriter
+from tuneoff.trainer.data.stamped import Build
 from tuneoff.trainer.errors import DataError
 
 CLASSES = ("a", "b")
@@ -118,8 +119,8 @@ class TestTrust:
         def refuse(*_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("tuneoff.once.FileLock", refuse)
-        monkeypatch.setattr("tuneoff.trainer.data.cache.write_text", refuse)
+        monkeypatch.setattr("tuneoff.lockfile.FileLock", refuse)
+        monkeypatch.setattr("tuneoff.trainer.data.stamped.write_text", refuse)
         assert len(load(tmp_path).images) == 5
         assert len(hashed) == 1
         assert stamps(tmp_path) == []

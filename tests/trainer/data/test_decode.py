@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +16,8 @@ from PIL import Image
 
 from tuneoff.trainer.data import decode
 from tuneoff.trainer.data.decode import CannotDecodeError
+from tuneoff.trainer.data.formats import FORMATS
+from tuneoff.trainer.data.room import Room
 
 Encode = Callable[..., bytes]
 
@@ -43,9 +50,52 @@ def test_jpeg_is_decoded_as_pillow_does(
     assert decode.size(buffer.getvalue()) == (size[1], size[0])
 
 
-@pytest.mark.parametrize("format", ["PNG", "BMP", "WEBP", "TIFF", "PPM"])
-def test_other_formats(encode: Encode, format: str) -> None:
-    assert decode.decode(encode(1, (20, 10), format=format)).shape == (10, 20, 3)
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format(encode: Encode, format: str) -> None:
+    encoded = encode(1, (20, 10), format=format)
+    assert decode.size(encoded) == (10, 20)
+    pixels = decode.decode(encoded).astype(int)
+    whole = decode.decode(encode(1, (20, 10), format="PNG"))
+    assert np.abs(pixels - whole).mean() < 12  # a palette or a quality of 75 keep this much
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_truncated_is_refused_whatever_its_format(
+    encode: Encode, format: str, mode: str
+) -> None:
+    encoded = encode(1, (40, 30), mode, format)
+    with decode.quiet():
+        for length in range(0, len(encoded) * 9 // 10, max(1, len(encoded) // 20)):
+            with pytest.raises(CannotDecodeError) as caught:
+                decode.decode(encoded[:length])
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_damage_is_one_kind_of_error_whatever_the_format(encode: Encode, format: str) -> None:
+    encoded = encode(1, (40, 30), format=format)
+    rng = np.random.default_rng(0)
+    with decode.quiet():
+        for _ in range(60):
+            damaged = bytearray(encoded)
+            for place in rng.integers(0, min(64, len(encoded)), 3):
+                damaged[place] = rng.integers(256)
+            for work in (decode.decode, decode.size):
+                with contextlib.suppress(CannotDecodeError):
+                    work(bytes(damaged))
+
+
+def test_postscript_is_not_read(encode: Encode) -> None:
+    with pytest.raises(CannotDecodeError, match="not an image"):
+        decode.decode(encode(0, format="EPS"))
+
+
+def test_of_several_frames_the_first_is_taken() -> None:
+    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "blue")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    assert (decode.decode(buffer.getvalue()) == [255, 0, 0]).all()
 
 
 def test_palette_with_transparency() -> None:
@@ -80,9 +130,81 @@ def test_sixteen_bit_images_are_refused_rather_than_clipped() -> None:
 def test_too_many_pixels_are_refused(
     decoder: str, encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decode, "LARGE_IMAGE", 50)
     monkeypatch.setattr(decode, "LARGEST_IMAGE", 100)
-    with pytest.raises(CannotDecodeError, match="16 x 16 pixels are too many"):
+    with pytest.raises(CannotDecodeError, match="16 x 16 pixels, more than"):
         decode.decode(encode(0))
+
+
+def test_a_bomb_is_named_by_the_limit() -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(buffer, "PNG")
+    for work in (decode.decode, decode.size):
+        with pytest.raises(CannotDecodeError, match="more than 64 million, the limit"):
+            work(buffer.getvalue())
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "WEBP", "JPEG2000"])
+def test_large_images_come_out_like_small_ones(
+    encode: Encode, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    encoded = encode(1, (200, 120), format=format)
+    small = decode.decode(encoded, (16, 16))
+    assert np.array_equal(small, decode.fit(decode.decode(encoded), 16, 16))
+    monkeypatch.setattr(decode, "LARGE_IMAGE", 100)
+    assert np.array_equal(decode.decode(encoded, (16, 16)), small)
+    assert np.array_equal(decode.decode(encoded), decode.decode(encoded))
+
+
+def test_large_jpeg_files_are_scaled_while_they_are_decoded(
+    decoder: str, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = encode(1, (400, 300))
+    exact = decode.decode(encoded, (16, 16)).astype(int)
+    monkeypatch.setattr(decode, "LARGE_IMAGE", 100)
+    seen = []
+    resize = Image.Image.resize
+
+    def resized(image: Image.Image, *to: Any, **more: Any) -> Image.Image:
+        seen.append(image.size)
+        return resize(image, *to, **more)
+
+    monkeypatch.setattr(Image.Image, "resize", resized)
+    assert np.abs(decode.decode(encoded, (16, 16)) - exact).max() <= 3
+    assert seen == [(50, 38)]  # an eighth, which is more than twice the size
+    assert decode.decode(encoded).shape == (300, 400, 3)
+
+
+def test_large_images_wait_for_room(encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "LARGE_IMAGE", 100)
+    monkeypatch.setattr(decode, "_room", Room(2 * 16 * 16))
+    at_once, most = 0, 0
+    lock, pixels = Lock(), decode._pixels
+
+    def counted(image: Image.Image, *to: Any) -> decode.Pixels:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.002)
+        try:
+            return pixels(image, *to)
+        finally:
+            with lock:
+                at_once -= 1
+
+    monkeypatch.setattr(decode, "_pixels", counted)
+    encoded = [encode(n, format="PNG") for n in range(30)]
+    encoded[7] = encoded[7][:200]  # one that fails leaves its room to others
+
+    def decoded(one: bytes) -> bool:
+        with contextlib.suppress(CannotDecodeError):
+            return decode.decode(one).shape == (16, 16, 3)
+        return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(decoded, encoded)) == 29
+    assert most == 2
 
 
 def test_fit_cuts_out_the_middle() -> None:

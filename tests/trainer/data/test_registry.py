@@ -25,7 +25,9 @@ def test_a_path_is_asked_for_where_it_is_needed(name: str) -> None:
     if not entry.needs_path:
         assert DataSource(name).path is None
         return
-    with pytest.raises(ValueError, match=f"path is missing: data '{name}' needs a zip") as caught:
+    with pytest.raises(
+        ValueError, match=f"path is missing: data '{name}' needs {entry.kind}"
+    ) as caught:
         DataSource(name)
     assert ("data prepare" in str(caught.value)) == (entry.remote is not None)
 
@@ -37,7 +39,9 @@ def test_the_file_of_tiny_imagenet_keeps_its_name() -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match="unknown data set 'mnist'; choose one of: digits, tiny"):
+    with pytest.raises(
+        ValueError, match="unknown data set 'mnist'; choose one of: digits, trashnet"
+    ):
         DataSource("mnist")
 
 

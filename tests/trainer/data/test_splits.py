@@ -153,3 +153,41 @@ def test_the_real_duplicates(shared_data: Path, session_cache: Path) -> None:
     assert len(pack.hashes) - len(np.unique(pack.hashes)) >= found.groups
     splits = splitting.split(pack, source)
     assert not np.isin(pack.hashes[splits["train"]], pack.hashes[splits["test"]]).any()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=6).flatmap(
+        lambda counts: st.tuples(st.just(counts), st.integers(len(counts), sum(counts)))
+    ),
+    st.integers(0, 9),
+)
+def test_a_part_has_every_class_in_proportion(case: tuple[list[int], int], seed: int) -> None:
+    counts, images = case
+    labels = np.repeat(np.arange(len(counts)), counts)
+    train = np.arange(len(labels))
+    chosen = splitting.part(labels, train, images, seed)
+    assert len(set(chosen.tolist())) == len(chosen) == images
+    assert chosen.tolist() == sorted(chosen.tolist())
+    assert chosen.tolist() == splitting.part(labels, train, images, seed).tolist()
+    for label, there in enumerate(counts):
+        beside = (images - len(counts)) * (there - 1) / max(1, len(labels) - len(counts))
+        assert abs((labels[chosen] == label).sum() - 1 - beside) < 1
+
+
+def test_a_part_is_drawn_by_its_seed_from_the_images_given() -> None:
+    labels = np.array([0, 1] * 50)
+    train = np.arange(20, 100)
+    first, second = (splitting.part(labels, train, 10, seed) for seed in (0, 1))
+    assert first.min() >= 20
+    assert first.tolist() != second.tolist()
+    assert splitting.part(labels, train, 0, 0) is train
+    assert splitting.part(labels, train, 80, 0).tolist() == train.tolist()
+
+
+def test_a_part_that_there_is_not() -> None:
+    labels, train = np.array([0, 1, 2, 0, 1, 2]), np.arange(6)
+    with pytest.raises(DataError, match="images = 2 is less than one for each of the 3 classes"):
+        splitting.part(labels, train, 2, 0)
+    with pytest.raises(DataError, match="images = 7 is more than the 6 training images"):
+        splitting.part(labels, train, 7, 0)

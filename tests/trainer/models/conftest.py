@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tuneoff.trainer.errors import ModelError
-from tuneoff.trainer.models import factory, weights
+from tuneoff.trainer.models import factory, sources
 from tuneoff.trainer.recipe import Recipe
 
 Save = Callable[[Path, str, Mapping[str, Any]], Path]
@@ -53,7 +53,7 @@ def pin(monkeypatch: pytest.MonkeyPatch) -> Pin:
     """pin(model, url, name="imagenet"): makes ``url`` the address of a model's weights."""
 
     def pin(model: str, url: str, name: str = "imagenet") -> None:
-        monkeypatch.setattr(weights, "imagenet_url", lambda *of: {(model, name): url}[of])
+        monkeypatch.setattr(sources, "imagenet_url", lambda *of: {(model, name): url}[of])
 
     return pin
 

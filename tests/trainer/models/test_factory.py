@@ -19,15 +19,25 @@ def test_every_model_can_be_checked() -> None:
         factory.check(Recipe(model=name), 32, 32)
     with torch.device("meta"):
         for name in MODELS:
-            assert heads.head(factory.skeleton(Recipe(model=name), 7), name).out_features == 7
+            assert heads.head(factory.skeleton(Recipe(model=name), 7)).weight.shape[0] == 7
+
+
+def test_norms_that_are_not_there_cannot_be_frozen() -> None:
+    def notes(model: str) -> tuple[str, ...]:
+        recipe = Recipe(model=model, weights="some.pt", frozen_norms=True)
+        return factory.norms_note(recipe, factory.skeleton(recipe, 4))
+
+    assert notes("proxy") == ()
+    said = "frozen_norms = true has no effect: squeezenet1_1 has no batch normalisation"
+    assert notes("squeezenet1_1") == (said,)
 
 
 def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
     a, b, c = (factory.build(Recipe(model="proxy"), 3, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert torch.equal(a.fc.weight, b.fc.weight)  # type: ignore[union-attr,arg-type]
-    assert not torch.equal(a.fc.weight, c.fc.weight)  # type: ignore[union-attr,arg-type]
+    assert torch.equal(a.fc.weight, b.fc.weight)  # type: ignore[arg-type]
+    assert not torch.equal(a.fc.weight, c.fc.weight)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -8,18 +8,24 @@ files with their labels and is called only if the cache does not have the decode
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuneoff.messages import printable
 from tuneoff.trainer.data import cache, decode, pack
 from tuneoff.trainer.data.files import Files, identity
+from tuneoff.trainer.data.formats import decodable, is_image
 from tuneoff.trainer.data.pack import Pack, PackWriter
 from tuneoff.trainer.data.packing import Packing, decoded, first_size, one_size
 from tuneoff.trainer.data.registry import DATASETS
 from tuneoff.trainer.errors import DataError
 from tuneoff.trainer.recipe import DataSource
+
+READING = 2
+"""Number of the rules by which files are chosen and decoded. Whoever changes them raises it, so
+that packs that were made by other rules are made again."""
 
 Source = Callable[[DataSource, Packing], Pack]
 """Returns the decoded images of a data set, from the cache if they are there.
@@ -59,16 +65,22 @@ class Listing:
         classes: names of the classes, in the order of the labels.
         images: in the order in which they are stored.
         titles: names of the classes for people, likewise; None if there are no others.
+        notes: which files are not used, and why; a line each.
     """
 
     files: Files
     classes: tuple[str, ...]
     images: tuple[Listed, ...]
     titles: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def pack_files(
-    source: DataSource, path: Path, list_images: Callable[[Path], Listing], packing: Packing
+    source: DataSource,
+    path: Path,
+    list_images: Callable[[Path], Listing],
+    packing: Packing,
+    known: str | None = None,
 ) -> Pack:
     """The decoded images of a folder or zip file, from the cache if they are there.
 
@@ -79,6 +91,7 @@ def pack_files(
         path: the folder or zip file.
         list_images: opens and lists it; what it raises passes through.
         packing: where decoded images are kept, and how they are decoded.
+        known: changes whenever the images do; ``files.identity`` unless given.
 
     Raises:
         DataError: an image is missing or damaged, or has another size than the others have.
@@ -86,7 +99,8 @@ def pack_files(
     scaled = DATASETS.entry(source.name).scaled
     # Everything that decides which pixels are stored. How they are split later is not among it.
     parts = (
-        *(pack.FORMAT, source.name, identity(path), source.corrupt),
+        *(pack.FORMAT, READING, decodable(), source.name),
+        *(known or identity(path), source.corrupt),
         source.image_size if scaled else None,
     )
     key = f"{source.name}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}"
@@ -113,29 +127,29 @@ def _write(
             size = one_size(files, names, source.image_size, pool, packing.threads)
         else:
             size = first_size(files, names)
-        fit = size if scaled else None
-        found = decoded(files, names, fit, source.corrupt, packing, pool)
+        unreadable: list[tuple[str, str]] = []
+        found = decoded(files, names, size, scaled, source.corrupt, packing, pool)
         for image, one in zip(listing.images, found, strict=True):
-            if one is None:
-                continue
-            pixels, hashed = one
-            if pixels.shape[:2] != size:
-                raise DataError(
-                    f"{files.where}: {image.name} has {pixels.shape[1]} x {pixels.shape[0]} "
-                    f"pixels, the images before it {size[1]} x {size[0]}; fetch it again"
-                )
-            writer.add(pixels, image.label, image.test, hashed)
-        return writer.finish()
+            if isinstance(one, str):
+                unreadable.append((image.name, one))
+            else:
+                writer.add(one[0], image.label, image.test, hashed=one[1])
+        return writer.finish((*_left_out(unreadable, len(names)), *listing.notes))
+
+
+def _left_out(unreadable: Sequence[tuple[str, str]], images: int) -> Iterator[str]:
+    """The note about images that cannot be decoded."""
+    if unreadable:
+        name, why = unreadable[0]
+        yield printable(
+            f"{len(unreadable)} of {images} images cannot be decoded and are left out; the first "
+            f"is {name} ({why})"
+        )
 
 
 def path_of(source: DataSource) -> Path:
     """The data set's zip file or folder."""
     return Path(source.path or "").expanduser()
-
-
-def is_image(name: str) -> bool:
-    """Whether a file's name ends as those of images do."""
-    return name.lower().endswith(decode.EXTENSIONS)
 
 
 def images_below(files: Files, root: str) -> list[str]:

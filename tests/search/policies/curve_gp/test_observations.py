@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 
+from tuneoff.search.policies.curve_gp.curves import FARTHEST, Curve, curves
 from tuneoff.search.policies.curve_gp.encoding import Encoding
 from tuneoff.search.policies.curve_gp.observations import (
+    CAP,
     KNEE,
-    Curve,
     Observations,
     OutputWarping,
     active,
-    curves,
     observe,
     raw,
 )
+from tuneoff.search.store.attributes import DIVERGED
 
 DISTRIBUTIONS = {"lr": FloatDistribution(0.0, 1.0), "momentum": FloatDistribution(0.0, 1.0)}
 ENCODING = Encoding(DISTRIBUTIONS)
@@ -65,7 +66,7 @@ def seen(stored: Store, told: Sequence[Told], horizon: int = HORIZON) -> list[Cu
 
 
 def listed(found: Sequence[Curve]) -> list[Any]:
-    return [(c.number, c.x.tolist(), c.epoch, c.errors) for c in found]
+    return [(c.number, c.x.tolist(), c.epoch, c.errors, c.failed) for c in found]
 
 
 def run(*errors: float, lr: float = 0.5, value: float | None = None) -> Told:
@@ -93,16 +94,20 @@ def test_the_order_of_the_trials_changes_nothing(stored: Any, told: Any, random:
 
 
 @given(histories())
-def test_every_error_that_is_a_number_is_there_and_all_are_finite(stored: Any, told: Any) -> None:
+def test_every_error_that_is_a_number_is_there_if_finite(stored: Any, told: Any) -> None:
     for curve in curves(trials_of(stored, told), ENCODING, HORIZON):
         params, errors, value = told[curve.number]
         assert curve.x == pytest.approx([params["lr"], params["momentum"]])
-        expected = {epoch for epoch, error in errors.items() if not math.isnan(error)}
-        assert set(curve.errors) == expected | ({HORIZON} if value is not None else set())
+        expected = {epoch for epoch, error in errors.items() if error < math.inf}
+        assert set(curve.errors) == expected
         assert all(math.isfinite(error) for error in curve.errors.values())
-        for epoch in expected:
-            if math.isfinite(errors[epoch]):
-                assert curve.errors[epoch] == errors[epoch]
+        last = errors[max(errors)] if errors else 0.0
+        diverged = value is not None and HORIZON not in errors
+        if diverged or not last < math.inf:
+            assert curve.failed
+        if not curve.failed:
+            for epoch in expected:
+                assert curve.errors[epoch] == errors[epoch] or errors[epoch] == -math.inf
 
 
 @pytest.mark.slow
@@ -117,21 +122,59 @@ def test_a_maximised_metric_is_a_minimised_negative_one(stored: Any, told: Any) 
     assert listed(found) == listed(expected)
 
 
-def test_a_run_that_diverged_has_its_value_at_the_horizon(stored: Any) -> None:
+def test_a_run_that_diverged_failed_and_ends_where_it_did(stored: Any) -> None:
+    """What it was told, the error of guessing, was never measured."""
     (curve,) = seen(stored, [run(0.5, 0.9, value=0.9)])
-    assert curve.errors == {1: 0.5, 2: 0.9, HORIZON: 0.9}
-    assert curve.epoch == HORIZON
+    assert curve.failed
+    assert curve.errors == {1: 0.5, 2: 0.9}
+    params, errors, value = run(0.5, 0.9, value=0.9)
+    marked = stored(0, DISTRIBUTIONS, params, errors, value, DIVERGED.entry(3))
+    (curve,) = curves([marked], ENCODING, 2)
+    assert curve.failed
     # What a run was told that did come to the horizon is no news.
     (curve,) = seen(stored, [run(0.5, 0.4, value=0.3)], horizon=2)
+    assert not curve.failed
     assert curve.errors == {1: 0.5, 2: 0.4}
 
 
-def test_an_infinite_error_is_as_bad_as_the_worst_and_nan_is_none(stored: Any) -> None:
-    found = seen(stored, [run(0.3, math.inf, lr=0.1), run(0.8, math.nan, 0.7, lr=0.2)])
-    assert [curve.errors for curve in found] == [{1: 0.3, 2: 0.8}, {1: 0.8, 3: 0.7}]
+def test_a_run_that_ends_with_no_number_or_infinity_failed(stored: Any) -> None:
+    told = [run(0.3, math.inf, lr=0.1), run(0.8, math.nan, 0.7, lr=0.2), run(0.9, math.nan, lr=0.3)]
+    found = seen(stored, told)
+    assert [curve.failed for curve in found] == [True, False, True]
+    # Those of runs that failed are no worse than the worst of the others.
+    assert [curve.errors for curve in found] == [{1: 0.7}, {1: 0.8, 3: 0.7}, {1: 0.8}]
+    # An infinite one is as good as the best.
+    found = seen(stored, [run(0.3, -math.inf, lr=0.1), run(0.8, lr=0.2)])
+    assert [curve.errors for curve in found] == [{1: 0.3, 2: 0.3}, {1: 0.8}]
     # There is none that is finite.
-    found = seen(stored, [run(math.inf, math.nan)])
-    assert [curve.errors for curve in found] == [{1: 1.0}]
+    assert seen(stored, [run(math.inf, math.nan)]) == []
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_error_out_of_all_proportion_is_a_failure_and_does_not_count(
+    stored: Any, sign: float
+) -> None:
+    usual = [run(sign * error, lr=error) for error in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    middle, deviation = 0.3, 0.1
+    for far in (1e18, middle + 2.1 * FARTHEST * deviation):
+        trials = trials_of(stored, [*usual, run(sign * 0.2, sign * far, lr=0.9)])
+        found = curves(trials, ENCODING, HORIZON, sign)
+        assert [curve.failed for curve in found] == [False] * 5 + [True]
+        assert found[-1].errors == {1: 0.2, 2: 0.5}
+    trials = trials_of(stored, [*usual, run(sign * 0.9 * FARTHEST * deviation, lr=0.9)])
+    found = curves(trials, ENCODING, HORIZON, sign)
+    assert not any(curve.failed for curve in found)
+    # Nor is one that is far too good to be true the measure of all others.
+    trials = trials_of(stored, [*usual, run(-1e18 * sign, lr=0.9)])
+    found = curves(trials, ENCODING, HORIZON, sign)
+    assert (found[-1].failed, found[-1].errors) == (False, {1: 0.1})
+
+
+def test_runs_that_are_all_but_equal_make_no_failure_of_the_others(stored: Any) -> None:
+    """As where more than half of them are close to the optimum."""
+    near = [run(0.1 + 1e-9 * i, lr=0.5 + 1e-6 * i) for i in range(12)]
+    found = seen(stored, [*near, *(run(error, lr=error) for error in (0.2, 0.3, 0.4, 0.5, 0.6))])
+    assert not any(curve.failed for curve in found)
 
 
 def test_a_curve_ends_with_its_last_error(stored: Any) -> None:
@@ -217,6 +260,15 @@ def test_differences_between_good_errors_count_most(stored: Any) -> None:
     steps = np.diff(y)
     assert steps[0] > steps[1] > steps[2] > 0
     assert steps[3] < 5 * steps[2]  # it is five times as far
+
+
+def test_a_few_runs_that_end_very_badly_leave_the_others_apart(stored: Any) -> None:
+    """Where most learn nothing, their small differences are all that shows the way."""
+    told = [run(error, lr=error) for error in (0.49, 0.498, 0.5, 0.502, 0.504, 0.99, 1.0)]
+    y = observe(seen(stored, told), ENCODING.parameter, HORIZON).y
+    assert y[5] == y[6] == pytest.approx(math.log1p(CAP / KNEE))  # 0.49 + 3 * 0.012 is 0.526
+    assert y[4] - y[0] > 0.4 * (y[6] - y[0])
+    assert np.all(np.diff(y[:6]) > 0)
 
 
 @given(histories(odd=False))

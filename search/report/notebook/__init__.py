@@ -1,0 +1,1 @@
+"""A study in a notebook: tidy tables, and figures to work with."""

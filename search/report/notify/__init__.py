@@ -1,0 +1,1 @@
+"""One message to a webhook when a study is decided, stalls or fails."""

@@ -1,0 +1,1 @@
+"""Do short runs rank configurations as long ones do, and who gains from longer ones?"""

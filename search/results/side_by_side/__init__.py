@@ -1,0 +1,1 @@
+"""Several studies that ask the same question of other data, models or horizons."""

@@ -1,0 +1,134 @@
+"""A loop of one's own: the example as a user runs it, and workers that are killed or hang."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_loop"
+SHORT = (
+    "repeats=2", "trial.epochs=2", "budget.epochs=6", "promote.epochs=3", "arms.bayes.startup=2",
+)  # fmt: skip
+ENSEMBLE = (
+    'ensemble={ combine = "mean", members = [{ epochs = 2 }, { params = { batch_size = 64 } }] }'
+)
+
+
+def test_the_example_is_searched_trained_in_full_exported_and_trained_again(
+    tuneoff: Any, read_ledger: Any
+) -> None:
+    for file in EXAMPLE.glob("*.[pt][yo]*"):
+        shutil.copy(file, tuneoff.folder)
+    changes = [word for change in (*SHORT, ENSEMBLE) for word in ("--set", change)]
+    said = tuneoff("run", "study.toml", *changes, "--workers", "2", limit=200).text
+    assert "test error" in said
+    ended = {(row.search, row.end) for row in read_ledger(tuneoff.storage).attempts()}
+    assert ("own-loop/ensemble", "finished") in ended
+    assert "Report:" in said
+    compared = json.loads("".join(tuneoff("compare", "own-loop", "--json").out))
+    assert "test_error" in json.dumps(compared)
+    assert compared["results"]["ensemble"]["test_error"] < 0.5
+    shown = tuneoff("show", "own-loop", "full#0").text
+    assert "epochs = 3" in shown
+    assert "test" in shown
+    tuneoff("export", "own-loop", "-o", "best.toml")
+    exported = (tuneoff.folder / "best.toml").read_text()
+    assert 'trainer = "mytrain:train"' in exported
+    assert "hyperparams" not in exported
+    again = tuneoff("train", "best.toml", "--threads", "1", TUNEOFF_ALLOW="mytrain").text
+    assert "mytrain:train for 3 epochs" in again
+    assert "This is exactly what it was in the study." in again
+    # Code that has changed is other code.
+    with (tuneoff.folder / "mytrain.py").open("a") as file:
+        file.write("# changed\n")
+    refused = tuneoff("worker", "own-loop", "--allow", "mytrain", code=2).text
+    assert "the code of mytrain:train is not that with which it was created" in refused
+
+
+TRAIN = """
+import os, pathlib, time
+
+LOG, HUNG = pathlib.Path("log"), pathlib.Path("hung")
+
+def train(params, context):
+    done = context.resume or 0
+    assert done == context.done
+    for epoch in context.remaining:
+        time.sleep(1.5)  # longer than the grace time, without a word
+        if epoch == 3 and context.seed % 2 == int(params["odd"]) and not HUNG.exists():
+            HUNG.touch()
+            time.sleep(1000)
+        context.save(epoch)
+        with LOG.open("a") as log:
+            log.write(f"{context.folder.parent} {epoch} {os.getpid()}\\n")
+        context.report(epoch, 0.5 / epoch, test=0.25)
+"""
+STUDY = """
+name = "killed"
+repeats = 1
+[trial]
+trainer = "slowly:train"
+epochs = 4
+[space]
+odd = [true, false]
+x = { low = 1, high = 9 }
+[budget]
+epochs = 8
+[arms.hand]
+configs = [{ odd = true, x = 1 }, { odd = false, x = 2 }]
+[workers]
+grace_seconds = 1.0
+epoch_seconds = 5.0
+"""
+
+
+def test_killed_and_hung_workers_lose_nothing_and_nothing_is_run_twice(
+    tuneoff: Any, read_ledger: Any, until: Any
+) -> None:
+    (tuneoff.folder / "slowly.py").write_text(TRAIN)
+    (tuneoff.folder / "study.toml").write_text(STUDY)
+    log = tuneoff.folder / "log"
+    running = tuneoff.start("run", "study.toml", "--workers", "2")
+    until(lambda: log.exists() and log.read_text().count("\n") >= 1, "an epoch")
+    time.sleep(0.3)  # its report is entered, and the next epoch is not over
+    os.kill(int(log.read_text().split()[2]), signal.SIGKILL)
+    assert running.wait(120) == 0, running.text
+    trained = Counter(line.rsplit(" ", 1)[0] for line in log.read_text().splitlines())
+    assert len(trained) == 8
+    assert set(trained.values()) == {1}
+    rows = read_ledger(tuneoff.storage).attempts()
+    assert sum(row.epochs for row in rows) == 8
+    assert Counter(row.end for row in rows) == {"finished": 2, "lost": len(rows) - 2}
+    assert len(rows) >= 3
+    reasons = [row.reason or "" for row in rows]
+    hung = (tuneoff.folder / "hung").exists()
+    assert any("hung" in reason for reason in reasons) == hung
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"trainer": '"nowhere:train"'}, "there is no module nowhere here"),
+        ({"trainer": '"slowly:other"'}, "slowly has no other"),
+        ({"trainer": '"slowly.train"'}, "is no reference; write it as"),
+        ({"batch_size": "64"}, "batch_size is for tuneoff's own trainer"),
+        ({"params": "{ seed = 3 }"}, "seed is refused as a parameter's name"),
+    ],
+)
+def test_what_can_be_known_is_said_when_the_study_is_created(
+    tuneoff: Any, inside: Any, changed: dict[str, str], said: str
+) -> None:
+    (tuneoff.folder / "slowly.py").write_text(TRAIN)
+    (tuneoff.folder / "study.toml").write_text(STUDY)
+    changes = [word for key, value in changed.items() for word in ("--set", f"trial.{key}={value}")]
+    done = inside(tuneoff, "create", "study.toml", *changes, code=2)
+    assert said in done.text.replace("\n", " ")
+    assert len(done.err) == 1

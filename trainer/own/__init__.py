@@ -1,0 +1,1 @@
+"""Training that is not ours: a loop or a command of the user's."""

@@ -1,0 +1,1 @@
+"""Callbacks for training libraries, which report to tuneoff; none is imported unless it is used."""
