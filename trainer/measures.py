@@ -82,10 +82,15 @@ def measured(recipe: Recipe, scores: Scores) -> float:
         return scores.value
     if recipe.metric == "error":
         return scores.error
+    return _stored(recipe, _value(recipe.metric, scores.labels, softmax(scores)))
+
+
+def softmax(scores: Scores) -> Float:
+    """Softmax of a model's scores, float64 of shape (images, classes)."""
     logits = scores.logits.astype(np.float64)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exponents / exponents.sum(axis=1, keepdims=True)
-    return _stored(recipe, _value(recipe.metric, scores.labels, probabilities))
+    shares: Float = exponents / exponents.sum(axis=1, keepdims=True)
+    return shares
 
 
 def check(recipe: Recipe, classes: tuple[str, ...], labels: Mapping[Split, Labels]) -> float | None:

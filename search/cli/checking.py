@@ -44,7 +44,7 @@ def check(
     from tuneoff.search.cli.terminal import print_notes
     from tuneoff.search.cli.trainers import make_check, make_trainer
     from tuneoff.search.policies.tried import try_references
-    from tuneoff.search.report.wording import parameters
+    from tuneoff.search.results.numbers import parameters
     from tuneoff.search.spec.reading import preflight, read_study_file, settle_weights
     from tuneoff.search.work.soundness import examine, middle
     from tuneoff.trainer.errors import Diverged, TrainerError
@@ -86,7 +86,7 @@ def lines(found: Soundness, spec: StudySpec, train_images: int = 0) -> Iterator[
     Args:
         train_images: that the study has; 0 if that is not known.
     """
-    from tuneoff.search.report.wording import parameters
+    from tuneoff.search.results.numbers import parameters
 
     metric = spec.metric.metric()
 
@@ -125,7 +125,7 @@ def lines(found: Soundness, spec: StudySpec, train_images: int = 0) -> Iterator[
 
 def _price(found: Soundness, spec: StudySpec, train_images: int) -> Iterator[str]:
     """What the study takes, and what else must be known of that."""
-    from tuneoff.search.report.wording import duration
+    from tuneoff.search.results.numbers import duration
     from tuneoff.search.work.soundness import price
 
     parts = price(spec, found.epoch_seconds, train_images)

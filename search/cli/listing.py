@@ -19,7 +19,7 @@ _FEW: Final = 3
 
 def studies_table(studies: Sequence[StudyLine]) -> Table:
     """Studies for people, one in a row; it fits into 80 columns."""
-    from tuneoff.search.report.wording import duration
+    from tuneoff.search.results.numbers import duration
 
     table = Table(
         Column("Study", overflow="fold"),

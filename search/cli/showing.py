@@ -71,7 +71,7 @@ def story_lines(story: TrialStory, width: int, ascii_only: bool = False) -> Iter
         width: of the terminal, in columns; a curve is no wider.
         ascii_only: the terminal has no other characters.
     """
-    from tuneoff.search.report.wording import parameters
+    from tuneoff.search.results.numbers import parameters
 
     pick = ", which its arm recommends" if story.recommended else ""
     yield f"{story.trial}: {story.state}{pick}"

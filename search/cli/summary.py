@@ -12,11 +12,11 @@ from tuneoff.search.cli.console import console, lines, styled
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.horizon import horizon_outcome
 from tuneoff.search.report.to_use import nothing_to_use, to_use
-from tuneoff.search.report.wording import caveats, duration, mean_and_sd, outcome
+from tuneoff.search.report.wording import caveats, outcome
 from tuneoff.search.results.compare import names_of
 from tuneoff.search.results.comparison import Comparison
 from tuneoff.search.results.horizon.records import HorizonFindings
-from tuneoff.search.results.numbers import NONE
+from tuneoff.search.results.numbers import NONE, duration, mean_and_sd
 from tuneoff.search.results.records import StudyResults
 from tuneoff.search.results.sharing import is_shared, sharing_sentence
 from tuneoff.search.results.unjudged import unjudged_sentence

@@ -252,7 +252,7 @@ def _show(tuning: Tuning) -> Callable[[Try], None]:
 
 
 def _settings(params: Any) -> str:
-    from tuneoff.search.report.wording import parameters
+    from tuneoff.search.results.numbers import parameters
 
     return parameters(params)
 

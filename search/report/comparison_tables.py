@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from tuneoff.metric import capitalised
 from tuneoff.search.report.tables import Table
-from tuneoff.search.report.wording import duration, mean_and_sd
 from tuneoff.search.results.comparison import ArmSummary, Comparison, Cost, PairwiseComparison
-from tuneoff.search.results.numbers import NONE, p_value, share, share_span
+from tuneoff.search.results.numbers import NONE, duration, mean_and_sd, p_value, share, share_span
 
 
 def verdict_tables(comparison: Comparison) -> list[Table]:

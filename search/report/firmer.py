@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuneoff.search.report.data import ReportData
-from tuneoff.search.report.wording import duration
 from tuneoff.search.results.arm_names import ArmName
 from tuneoff.search.results.comparison import PairwiseComparison
 from tuneoff.search.results.decision.outlook import Outlook, Price
 from tuneoff.search.results.nothing import has_diverged
-from tuneoff.search.results.numbers import counted
+from tuneoff.search.results.numbers import counted, duration
 
 _GO_ON: Final = "tuneoff run STUDY.toml"
 _UNTIL_DECIDED: Final = f"{_GO_ON} --until-decided"

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from tuneoff.metric import Metric, capitalised
-from tuneoff.search.report.wording import (
-    mean_and_range,
-    mean_and_sd,
-    parameters,
-)
 from tuneoff.search.results.numbers import (
     NONE,
     counted,
+    mean_and_range,
+    mean_and_sd,
+    parameters,
 )
 from tuneoff.search.results.predictions.records import ArmPredictions
 from tuneoff.search.results.records import Confirmed, Ensemble, StudyResults, runs_of

@@ -7,11 +7,10 @@ from typing import Final
 
 from tuneoff.metric import Metric, capitalised
 from tuneoff.search.report.data import ReportData
-from tuneoff.search.report.wording import duration
 from tuneoff.search.results.arm_names import ArmName
 from tuneoff.search.results.compare import names_of
 from tuneoff.search.results.comparison import Pairing
-from tuneoff.search.results.numbers import counted
+from tuneoff.search.results.numbers import counted, duration
 from tuneoff.search.results.records import StudyResults
 
 _METHODS: Final[Mapping[str, str]] = {

@@ -1,15 +1,14 @@
-"""The report's sentences, and numbers as text."""
+"""The report's sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
-from tuneoff.metric import Metric
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.results.comparison import Comparison, PairwiseComparison
 from tuneoff.search.results.early_stop import early_stop_note
-from tuneoff.search.results.numbers import NONE, counted
+from tuneoff.search.results.numbers import counted, duration
 from tuneoff.search.results.progress import beyond_budget
 from tuneoff.search.results.records import StudyResults, runs_of
 from tuneoff.search.results.remarks import timed_sentence
@@ -17,8 +16,6 @@ from tuneoff.search.results.sharing import sharing_sentence
 from tuneoff.search.results.unjudged import unjudged_sentence
 
 Topic = Literal["arms", "picks", "confirmed", "statistics", "anytime", "predictions"]
-
-# Sentences
 
 
 def title(results: StudyResults) -> str:
@@ -186,37 +183,3 @@ _PREDICTIONS: Final = (
     " policy first used its model, and runs that never came to their end. A run that diverged"
     " counts with the error of guessing."
 )
-
-
-# Numbers
-
-
-def mean_and_sd(mean: float | None, sd: float | None, metric: Metric) -> str:
-    """The mean and standard deviation of values, without their unit."""
-    shown = metric.cell(mean)
-    return shown if sd is None else f"{shown} ± {metric.size(sd)}"
-
-
-def mean_and_range(errors: Sequence[float], metric: Metric) -> str:
-    """The mean of values and, in brackets, the lowest and highest, without their unit."""
-    # Of the two or three seeds that these are for, a standard deviation would say too much.
-    if not errors:
-        return NONE
-    mean, ends = metric.cell(sum(errors) / len(errors)), map(metric.cell, metric.reach(errors))
-    return mean if len(errors) == 1 else f"{mean} ({'–'.join(ends)})"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever suits."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
-
-
-def parameters(params: Mapping[str, Any]) -> str:
-    """Names and values of hyperparameters, in one line."""
-
-    def shown(value: Any) -> str:
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    return ", ".join(f"{name} = {shown(value)}" for name, value in params.items())

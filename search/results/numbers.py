@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tuneoff.metric import Metric
 
 NONE: Final = "–"  # where there is nothing to show
 
@@ -47,3 +50,34 @@ def all_of(count: int, noun: str) -> str:
 def level_name(level: float) -> str:
     """The level of an interval: "95%", "97.5%"."""
     return f"{100 * level:.3g}%"
+
+
+def mean_and_sd(mean: float | None, sd: float | None, metric: Metric) -> str:
+    """The mean and standard deviation of values, without their unit."""
+    shown = metric.cell(mean)
+    return shown if sd is None else f"{shown} ± {metric.size(sd)}"
+
+
+def mean_and_range(errors: Sequence[float], metric: Metric) -> str:
+    """The mean of values and, in brackets, the lowest and highest, without their unit."""
+    # Of the two or three seeds that these are for, a standard deviation would say too much.
+    if not errors:
+        return NONE
+    mean, ends = metric.cell(sum(errors) / len(errors)), map(metric.cell, metric.reach(errors))
+    return mean if len(errors) == 1 else f"{mean} ({'–'.join(ends)})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever suits."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def parameters(params: Mapping[str, Any]) -> str:
+    """Names and values of hyperparameters, in one line."""
+
+    def shown(value: Any) -> str:
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return ", ".join(f"{name} = {shown(value)}" for name, value in params.items())

@@ -13,8 +13,7 @@ from tuneoff.search.report.first_screen import FirstScreen, first_screen
 from tuneoff.search.report.horizon import horizon_outcome
 from tuneoff.search.report.markdown import code_block, outcome_blocks, prose, table_block, text
 from tuneoff.search.report.tables import Table
-from tuneoff.search.report.wording import duration
-from tuneoff.search.results.numbers import NONE, counted
+from tuneoff.search.results.numbers import NONE, counted, duration
 from tuneoff.search.results.records import ArmRun, StudyResults
 from tuneoff.search.results.status import ArmStatus, Status
 from tuneoff.search.study.study import Search, Study

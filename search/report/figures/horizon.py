@@ -20,8 +20,8 @@ from tuneoff.search.report.figures.base import (
     transparent,
 )
 from tuneoff.search.report.horizon import SURVIVORS
-from tuneoff.search.report.wording import parameters
 from tuneoff.search.results.horizon.records import CurveRanks, HorizonRuns, Sampled
+from tuneoff.search.results.numbers import parameters
 
 _PLACE: Final = "place, 1 is the best"
 _FAINT: Final = 0.4  # opacity of what no arm recommends

@@ -9,8 +9,7 @@ from plotly import graph_objects as go
 
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import Panels, arm_colours, blank, shown
-from tuneoff.search.report.wording import duration
-from tuneoff.search.results.numbers import counted, share
+from tuneoff.search.results.numbers import counted, duration, share
 from tuneoff.search.results.spending import (
     AGAIN,
     DIVERGED,

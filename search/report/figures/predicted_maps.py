@@ -15,8 +15,7 @@ from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import Panels, blank, rounded, shown
 from tuneoff.search.report.figures.model_findings import map_finding
 from tuneoff.search.report.figures.thinning import shares, thinned_marks
-from tuneoff.search.report.wording import parameters
-from tuneoff.search.results.numbers import counted
+from tuneoff.search.results.numbers import counted, parameters
 from tuneoff.search.results.predictions.records import ArmPredictions, Axis, Map
 from tuneoff.search.results.records import TrialCurve
 

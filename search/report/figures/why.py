@@ -9,13 +9,13 @@ from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import Panels
 from tuneoff.search.report.figures.why_cost import cost_figure
 from tuneoff.search.report.figures.why_picks import picks_figure
-from tuneoff.search.report.wording import duration
 from tuneoff.search.results.arm_names import ArmName
 from tuneoff.search.results.compare import names_of
 from tuneoff.search.results.comparison import Cost, PairwiseComparison
 from tuneoff.search.results.numbers import (
     all_of,
     counted,
+    duration,
     level_name,
     share,
     share_span,
