@@ -112,6 +112,7 @@ def at_most(spec: StudySpec) -> str:
 def outlook_sentence(spec: StudySpec, found: Outlook) -> str:
     """What it will probably cost, with the range that holds 80% of simulated courses."""
     from tuneoff.search.results.decision.rule import rule_of
+    from tuneoff.search.results.remarks import left_out
 
     cost = f"{_range(found.epochs)} more epochs"
     if found.seconds is not None:
@@ -121,22 +122,13 @@ def outlook_sentence(spec: StudySpec, found: Outlook) -> str:
     return (
         f"Until decided: probably {said}{_hours_at_most(spec)}. {found.undecided:.0%} of simulated "
         f"courses reach {rule_of(spec).last} repeats undecided{spread}."
-        f"{_unfinished(found.unfinished)}"
+        f"{left_out(found.unfinished)}"
     )
 
 
 def growth_sentence(study: Study) -> str:
     """That repeats were added, and what is still to be expected."""
     return f"{study.name}: not decided yet; {study.repeats} repeats are open. {beforehand(study)}"
-
-
-def _unfinished(repeats: int) -> str:
-    from tuneoff.search.results.numbers import counted
-
-    if not repeats:
-        return ""
-    are = "is" if repeats == 1 else "are"
-    return f" {counted(repeats, 'repeat')} {are} left out, as not finished yet."
 
 
 def _hours_at_most(spec: StudySpec) -> str:

@@ -49,7 +49,7 @@ def _incomplete(results: StudyResults, pair: Pairing) -> Iterator[str]:
         have = "are finished" if pair.unfinished else "have a recommendation of both arms"
         yield (
             f"This is an early look: {len(pair.repeats)} of {pair.planned} repeats {have}."
-            f"{_left_out(pair.unfinished)}{early}"
+            f"{left_out(pair.unfinished)}{early}"
         )
     busy = sum(
         run.states.get(state, 0)
@@ -62,7 +62,8 @@ def _incomplete(results: StudyResults, pair: Pairing) -> Iterator[str]:
         yield f"{counted(busy, 'trial')} of the two arms {are} still to be finished."
 
 
-def _left_out(unfinished: int) -> str:
+def left_out(unfinished: int) -> str:
+    """That this many repeats do not count yet; begins with a space, empty for none."""
     if not unfinished:
         return ""
     are = "is" if unfinished == 1 else "are"
