@@ -25,6 +25,14 @@ def test_the_default_metric_stores_and_shows_errors_as_they_are(error: float) ->
     assert ERROR.text(error) == f"{100 * error:.2f}%"
 
 
+def test_a_range_is_that_of_stored_values() -> None:
+    assert ERROR.stored_range == ACCURACY.stored_range == (0, 1)
+    assert AUROC.stored_range == (-1, 0)
+    assert Metric("validation auroc", "maximize").stored_range == (0, 1)
+    assert Metric("log loss", percent=False).stored_range == (0, math.inf)
+    assert LOSS.stored_range == (-math.inf, math.inf)
+
+
 @given(FINITE)
 def test_unbounded_values_come_back_bit_for_bit(value: float) -> None:
     for metric in (LOSS, AUROC):

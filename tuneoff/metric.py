@@ -106,6 +106,13 @@ class Metric:
         return 100.0 if self.percent else 1.0
 
     @property
+    def stored_range(self) -> tuple[float, float]:
+        """The lowest and the highest stored value that there can be; infinite where none is known."""
+        low, high = (0.0, 1.0) if self.percent else RANGES.get(self.bare.lower(), _ANY)
+        ends = self.stored(low), self.stored(high)
+        return min(ends), max(ends)
+
+    @property
     def kind(self) -> tuple[str, Direction, bool]:
         """Equal for metrics whose values can be compared."""
         return self.name, self.direction, self.percent
@@ -319,6 +326,16 @@ KNOWN: Final[Mapping[str, Metric]] = {
     "perplexity": Metric("perplexity", percent=False),
 }
 """Metrics whose direction and unit need not be said."""
+
+RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "f1": (0.0, 1.0),
+    "auroc": (0.0, 1.0),
+    "log loss": (0.0, math.inf),
+    "perplexity": (1.0, math.inf),
+}
+"""By name in small letters, within what the values of a metric lie that is no share. A "loss" may
+be anything: that of a density is below zero where the density is above one."""
+_ANY: Final = (-math.inf, math.inf)
 
 
 def known(name: str) -> Metric | None:

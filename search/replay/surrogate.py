@@ -204,11 +204,13 @@ class Drawn:
         return self._of_images(error, "validation")
 
     def _of_images(self, error: float, split: Split) -> float:
-        """An error as it is measured: a whole number of images is wrong, if it is a share."""
-        if not self.surrogate.evidence.metric.percent:
-            return error
-        images = self.surrogate.evidence.task.sizes.get(split, 0)
-        within = min(1.0, max(0.0, error))
+        """An error as it is measured: one that can be, and of shares a whole number of images."""
+        evidence = self.surrogate.evidence
+        low, high = evidence.range
+        within = min(high, max(low, error))
+        if not evidence.metric.percent:
+            return within
+        images = evidence.task.sizes.get(split, 0)
         return round(within * images) / images if images else within
 
 

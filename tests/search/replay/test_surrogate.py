@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tuneoff.metric import KNOWN
 from tuneoff.search.policies.curve_gp.kernel import matern52
 from tuneoff.search.replay.draws import Features, PosteriorDraw
 from tuneoff.search.replay.evidence import Evidence
@@ -113,6 +114,31 @@ def test_errors_are_counts_of_images(make_evidence: MakeEvidence) -> None:
     for params in UNSEEN:
         assert (world.search_error(params, RunSeed(), 6) * 40).is_integer()
         assert (world.test_error(params, RunSeed()) * 25).is_integer()
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_no_value_lies_where_its_metric_has_none(make_evidence: MakeEvidence, scale: float) -> None:
+    def auroc(error: float) -> float:
+        return -scale * min(1.0, 1.12 - error)
+
+    errors = make_evidence(noise=0.02, full=20)
+    short = tuple(
+        replace(run, errors={e: auroc(error) for e, error in run.errors.items()})
+        for run in errors.short
+    )
+    full = tuple(
+        replace(run, validation=auroc(run.validation), test=auroc(run.test or 0.0))
+        for run in errors.full
+    )
+    evidence = replace(errors, short=short, full=full, metric=KNOWN["AUROC"])
+    world, good = Surrogate.of(evidence).draw(0), {"lr": 0.03, "momentum": 0.8}
+    seeds = [RunSeed(1, trial, 0) for trial in range(50)]
+    found = [world.search_error(good, seed, 6) for seed in seeds]
+    found += [world.full_error(good, seed) for seed in seeds]
+    found += [world.test_error(good, seed) for seed in seeds]
+    # A study whose code reports it in percent is no reason to cut all of that off.
+    assert (min(found) < -1) == (scale > 1)
+    assert len(set(found)) > 10
 
 
 def test_too_small_a_study_is_refused(make_evidence: MakeEvidence) -> None:
