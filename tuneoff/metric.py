@@ -107,7 +107,7 @@ class Metric:
 
     @property
     def stored_range(self) -> tuple[float, float]:
-        """The lowest and the highest stored value that there can be; infinite where none is known."""
+        """The lowest and the highest stored value that can be; infinite where none is known."""
         low, high = (0.0, 1.0) if self.percent else RANGES.get(self.bare.lower(), _ANY)
         ends = self.stored(low), self.stored(high)
         return min(ends), max(ends)
