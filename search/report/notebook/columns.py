@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from tuneoff.metric import Metric
+
 _RUN: Final = {
     "arm": "name of the arm",
     "repeat": "0-based; equal repeats of different arms are paired",
@@ -16,8 +18,8 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     "trials": {
         **_RUN,
         "state": "complete, pruned, diverged, failed, paused, running or waiting",
-        "error": "validation error at its last epoch, 0 to 1",
-        "best_error": "its lowest validation error, 0 to 1",
+        "error": "validation error at its last epoch",
+        "best_error": "its lowest validation error",
         "last_epoch": "the last epoch that it reported, from 1; 0 before the first",
         "epochs": "epochs trained in all attempts, repeated ones included",
         "seconds": "device seconds of all attempts",
@@ -26,7 +28,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
         "device": "of the last attempt; empty before the first",
         "note": "what somebody wrote beside the configuration, or why it failed",
     },
-    "epochs": {**_RUN, "epoch": "from 1", "error": "validation error, 0 to 1"},
+    "epochs": {**_RUN, "epoch": "from 1", "error": "validation error"},
     "attempts": {
         **_ARM_OR_QUEUE,
         "attempt": "number of the attempt at this trial, from 0",
@@ -42,10 +44,10 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "picks": {
         **_RUN,
-        "validation_error": "after the search run, 0 to 1",
+        "validation_error": "after the search run",
         "full_trainings": "how many full trainings of this configuration have ended",
-        "full_validation_error": "their mean validation error, 0 to 1",
-        "test_error": "their mean test error, 0 to 1",
+        "full_validation_error": "their mean validation error",
+        "test_error": "their mean test error",
         "judged": "False: the bound on full training is too small to compare it",
         "finished": "False: it may still change, or be trained further",
     },
@@ -55,7 +57,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
         "repeat": "0-based",
         "measure": "which errors are compared",
         "difference": "the baseline's error minus the reference's: positive if the reference is"
-        " better; -1 to 1",
+        " better",
     },
     "pairs": {
         "reference": "the arm that the others are compared with",
@@ -80,7 +82,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
         "spent": "epochs, over all repeats",
         "budget": "epochs, over all repeats",
         "seconds": "device seconds, over all repeats",
-        "best_validation": "lowest validation error among its recommendations, 0 to 1",
+        "best_validation": "lowest validation error among its recommendations",
         "mean_validation": "their mean validation error after the search run",
         "sd_validation": "standard deviation of it over repeats",
         "mean_test": "mean test error of the recommendations",
@@ -88,3 +90,44 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 """By table. ``trials`` and ``picks`` also have a column ``params_NAME`` for each parameter."""
+
+ERRORS: Final = (
+    "error",
+    "best_error",
+    "validation_error",
+    "full_validation_error",
+    "test_error",
+    "best_validation",
+    "mean_validation",
+    "mean_test",
+)
+"""The columns of errors, whatever the table: values as they are stored, lower being better."""
+
+
+def columns_of(table: str, metric: Metric) -> dict[str, str]:
+    """What each column of a table means in a study of this metric (KeyError: no such table)."""
+    found = dict(COLUMNS[table])
+    for name, meaning in found.items():
+        if name in ERRORS:
+            found[name] = f"{metric.in_words(meaning)}{_kept(metric)}"
+    if table == "differences":
+        found["difference"] = _difference(metric)
+    return found
+
+
+def _kept(metric: Metric) -> str:
+    """How a value stands in a column, after what it is."""
+    if metric.percent:
+        return f", as 1 - {metric.bare}, 0 to 1" if metric.maximised else ", 0 to 1"
+    return f", as -{metric.bare}, so that lower is better" if metric.maximised else ""
+
+
+def _difference(metric: Metric) -> str:
+    first, other = "baseline", "reference"
+    if metric.maximised:
+        first, other = other, first
+    ends = "; -1 to 1" if metric.percent else ""
+    return (
+        f"the {first}'s {metric.bare} minus the {other}'s: positive if the reference is better"
+        f"{ends}"
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tuneoff.search.errors import StudyError
 from tuneoff.search.report.data import ReportData, read_report_data
 from tuneoff.search.report.figures import all_panels
-from tuneoff.search.report.notebook.columns import COLUMNS
+from tuneoff.search.report.notebook.columns import COLUMNS, columns_of
 from tuneoff.search.report.notebook.frames import frame
 from tuneoff.search.results.compare import compare
 from tuneoff.search.results.comparison import Comparison
@@ -31,8 +31,9 @@ class LoadedStudy(StudyResults):
     """A study as it was when it was loaded: ``StudyResults``, and tables and figures of it.
 
     Tables are pandas' and need the extra ``notebook``; figures are plotly's. Each call makes a new
-    one, which may be changed. What a table's columns mean is in ``columns``. Errors are 0 to 1,
-    what is not known is NaN. All methods that return a table raise UserError without pandas.
+    one, which may be changed. What a table's columns mean is in ``columns``. Errors are values of
+    the study's ``metric``, stored so that lower is better; what is not known is NaN. All methods
+    that return a table raise UserError without pandas.
     """
 
     def __init__(self, results: StudyResults, now: Snapshot, reference: str | None = None) -> None:
@@ -62,16 +63,16 @@ class LoadedStudy(StudyResults):
         """The answer in plain words."""
         return self.comparison.verdict
 
-    @staticmethod
-    def columns(table: str) -> Mapping[str, str]:
-        """What each column means, of a table that is called as the method that returns it.
+    def columns(self, table: str) -> Mapping[str, str]:
+        """What each column means in this study, of a table that is called as the method that
+        returns it.
 
         Raises:
             StudyError: there is no such table.
         """
         if table not in COLUMNS:
             raise StudyError(f"there is no table {table!r}; there are: {', '.join(COLUMNS)}")
-        return dict(COLUMNS[table])
+        return columns_of(table, self.metric)
 
     def trials(self) -> pd.DataFrame:
         """One row for each trial of an arm, with a column ``params_NAME`` for each parameter."""

@@ -102,9 +102,14 @@ class TestTables:
         assert picks["validation_error"].between(0, 1).all()
         assert [column for column in picks if column.startswith("params_")]
 
+    def test_columns_say_what_the_study_measures(self, gallery: Path) -> None:
+        found = load(gallery, "better")
+        assert found.columns("trials")["best_error"] == "its lowest validation error, 0 to 1"
+        assert found.columns("differences")["difference"].endswith("is better; -1 to 1")
+
     def test_unknown_table(self, gallery: Path) -> None:
         with pytest.raises(StudyError, match="there is no table 'arms'; there are: trials, epochs"):
-            LoadedStudy.columns("arms")
+            load(gallery, "nothing").columns("arms")
 
     def test_without_pandas_one_line_says_what_to_install(
         self, gallery: Path, monkeypatch: pytest.MonkeyPatch
