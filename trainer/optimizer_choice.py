@@ -126,9 +126,25 @@ def check(optimizer: str, options: Mapping[str, Any]) -> None:
     known = OPTIMIZERS.entry(optimizer).options
     for name, value in arguments(optimizer, options).items():
         if name not in known:
-            has = f"its options are {', '.join(known)}" if known else "it has no options"
-            raise ValueError(f"optimizer_options.{name} is not for {optimizer}: {has}")
+            raise ValueError(_not_for(optimizer, name))
         _check_value(name, value, known[name])
+
+
+def _not_for(optimizer: str, name: str) -> str:
+    """Why an optimiser cannot have an option: it is another's, or nobody's."""
+    known = OPTIMIZERS.entry(optimizer).options
+    sought = "beta1" if name == BETAS else name
+    others = [other for other in OPTIMIZERS if sought in OPTIMIZERS.entry(other).options]
+    has = f"{optimizer}'s are {', '.join(known)}" if known else f"{optimizer} has none"
+    if not others:
+        return f"optimizer_options.{name} is not an option of {optimizer}: {has}"
+    *some, last = others
+    named = f"{', '.join(some)} and {last}" if some else last
+    return (
+        f'optimizer_options.{name} is an option of {named}; with optimizer = "{optimizer}" leave '
+        f"it out ({has}), or where optimizer is searched, too, give it "
+        f"when = \"optimizer = '{others[0]}'\""
+    )
 
 
 def _check_value(name: str, value: Any, option: Option) -> None:

@@ -383,8 +383,15 @@ def test_what_is_no_optimizer_gets_one_line(
     ("name", "options", "said"),
     [
         ("adamv", {}, "unknown optimizer 'adamv'; did you mean 'adam'?"),
-        ("adamw", {"alpha": 0.9}, "optimizer_options.alpha is not for adamw: its options are"),
-        ("sgd", {"beta1": 0.9}, "optimizer_options.beta1 is not for sgd: it has no options"),
+        (
+            "adamw",
+            {"alph": 0.9},
+            "options.alph is not an option of adamw: adamw's are beta1, beta2",
+        ),
+        ("adamw", {"alpha": 0.9}, 'alpha is an option of rmsprop; with optimizer = "adamw" leave'),
+        ("sgd", {"beta2": 0.9}, "options.beta2 is an option of adamw, adam and lion; with"),
+        ("sgd", {"betas": [0.9, 0.9]}, "options.betas is an option of adamw, adam and lion; with"),
+        ("sgd", {"beta": 0.9}, "optimizer_options.beta is not an option of sgd: sgd has none"),
         ("adamw", {"beta2": 1.0}, "beta2 = 1.0 must be at least 0 and below 1"),
         ("adam", {"beta1": float("nan")}, "beta1 = nan must be at least 0 and below 1"),
         ("adam", {"beta1": "high"}, "beta1 = 'high' must be a number"),
