@@ -297,16 +297,22 @@ def _conditions(space: Mapping[str, ParamSpec]) -> dict[str, Condition]:
 
 def _check_our_names(space: Iterable[str]) -> None:
     """ValueError for a name that is no parameter of our trainer."""
-    known = [*HYPERPARAMS, *(f.name for f in fields(Recipe) if f.name not in FIXED)]
+    tables = {field: f"{dot}{_EXAMPLES.get(dot, 'NAME')}" for dot, field in DOTTED.items()}
+    own = (f.name for f in fields(Recipe) if f.name not in FIXED)
+    known = [*HYPERPARAMS, *(tables.get(name, name) for name in own)]
     for name in space:
-        if name == LAYER_DECAY.rstrip("."):
+        if name in tables:
             raise ValueError(
-                f"space.{name}: search each factor by itself, its name in quotes, as in "
-                f'"{LAYER_DECAY}fc" = {{ low = 0.1, high = 100, log = true }}'
+                f"space.{name}: search each of its values by itself, its name in quotes, as in "
+                f'"{tables[name]}" = {{ low = 0.1, high = 100, log = true }}'
             )
         if name not in known and not name.startswith(tuple(DOTTED)):
             why = "is fixed within a study" if name in FIXED else "is not a parameter"
             raise ValueError(f"space.{name}: {why}; choose from: {', '.join(known)}")
+
+
+# What stands after the dot where a name is to be shown.
+_EXAMPLES: Mapping[str, str] = {LAYER_DECAY: "fc"}
 
 
 def _check_factor(name: str, distribution: BaseDistribution, factor: float) -> None:

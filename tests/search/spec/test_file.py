@@ -154,7 +154,16 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no parameter": (
         {"space": {"speed": {"low": 1, "high": 2}}},
-        ["space.speed: is not a parameter; choose from: lr, momentum"],
+        [
+            "space.speed: is not a parameter; choose from: lr, momentum",
+            ", model, model_options.NAME, weights",
+            ", optimizer, optimizer_options.NAME, nesterov",
+            ", loss, loss_options.NAME",
+        ],
+    ),
+    "a table of options": (
+        {"space": {"optimizer_options": {"low": 0.9, "high": 0.99}}},
+        ["space.optimizer_options: search each of its values", '"optimizer_options.NAME" = {'],
     ),
     "epochs are fixed": (
         {"space": {"epochs": {"low": 1, "high": 2}}},

@@ -303,7 +303,9 @@ def test_all_of_them_at_once(spec_values: Any) -> None:
 
 def test_factors_are_searched_one_by_one(spec_values: Any) -> None:
     message = refused(spec_values(space={"layer_decay": [1.0, 2.0]}))
-    assert message.startswith("space.layer_decay: search each factor by itself, its name in quotes")
+    assert message.startswith(
+        "space.layer_decay: search each of its values by itself, its name in quotes"
+    )
     message = refused(spec_values(space={"layer_decay.fc": {"low": -1, "high": 1}}))
     assert message == "space.layer_decay.fc: layer_decay.fc = -1.0 must be a number of at least 0"
 
