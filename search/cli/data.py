@@ -11,6 +11,7 @@ import click
 
 from tuneoff import references
 from tuneoff.search.cli import options
+from tuneoff.search.cli.groups import Group
 from tuneoff.search.errors import UserError
 from tuneoff.trainer.data.registry import DATASETS, Remote
 from tuneoff.trainer.recipe import DataSource
@@ -26,7 +27,7 @@ _NAMES = "\b\nNAME is one of:\n" + "\n".join(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Decode data sets once, and look at them."""
 

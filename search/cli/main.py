@@ -20,6 +20,7 @@ from tuneoff.messages import printable, without_passwords
 from tuneoff.registry import nearest
 from tuneoff.search.cli.arguments import hide_passwords
 from tuneoff.search.cli.failures import code_of
+from tuneoff.search.cli.groups import Group
 from tuneoff.search.errors import UserError
 
 COMMANDS: Mapping[str, str] = {
@@ -60,7 +61,7 @@ class _TornFile(Exception):
     """A file ended where more was expected; click would take an EOFError for Ctrl-C."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports a command when it is asked for.
 
     Modules of commands import no more than their options need; what a command does it imports

@@ -238,6 +238,19 @@ class TestNobodyReads:
         (["creat", "x.toml"], "No such command 'creat'. Did you mean 'create'?"),
         (["xyzzy"], "No such command 'xyzzy'."),
         (["predict", "digits"], "digits is no image, folder or zip file; write NAME IMAGES"),
+        (
+            ["--storage", "sqlite:///x.db", "status"],
+            "--storage is an option of a command; put it after the command, as in "
+            "`tuneoff status --storage URL` (see",
+        ),
+        (["-v", "--json", "compare", "x"], "--json is an option of a command; put it after the"),
+        (["--work", "x"], "--work is an option of a command; put it after the command, as in `tun"),
+        (
+            ["data", "--json", "info", "digits"],
+            "--json is an option of a command; put it after the command, as in "
+            "`tuneoff data info --json` (see",
+        ),
+        (["--nothing", "status"], "No such option '--nothing'."),
     ],
 )
 def test_a_word_in_the_wrong_place(
