@@ -94,6 +94,7 @@ def test_a_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert task.sizes == {"train": 134, "validation": 16, "test": 50}
 
 
+@pytest.mark.slow
 def test_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from tuneoff.trainer.models import factory
 

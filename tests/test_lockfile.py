@@ -90,6 +90,7 @@ def test_a_stopped_holder_is_named(held: tuple[Path, subprocess.Popen[bytes]]) -
         enter(path, patience(1)[0], "the study")
 
 
+@pytest.mark.slow
 def test_whoever_is_asked_to_leave_waits_no_longer(
     held: tuple[Path, subprocess.Popen[bytes]],
 ) -> None:

@@ -72,6 +72,7 @@ def _make_in_child(path: Path) -> None:
     assert made_once(lambda: find(path), make, path.with_suffix(".lock")) == "content"
 
 
+@pytest.mark.slow
 def test_several_processes_make_it_once(tmp_path: Path) -> None:
     # Forked, because importlib mode gives the children no module to import this one from.
     context = multiprocessing.get_context("fork")

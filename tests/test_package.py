@@ -66,6 +66,7 @@ def test_the_wheel_has_every_file_and_no_other(wheel: Path) -> None:
     assert names == set(sources())
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_without_the_project(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
@@ -102,6 +103,7 @@ def test_there_is_no_other_name() -> None:
         _ = tuneoff.nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", ["tuneoff", "tuneoff.trainer.recipe", "tuneoff.trainer.contract"]
 )

@@ -34,6 +34,7 @@ def worlds(script_folder: Path) -> ModuleType:
 
 
 class TestFalseAlarms:
+    @pytest.mark.slow
     @pytest.mark.parametrize("repeats", [6, 20])
     def test_of_an_arm_and_itself(
         self, script: ModuleType, worlds: ModuleType, repeats: int
@@ -42,6 +43,7 @@ class TestFalseAlarms:
         assert found.share("better", "worse") == pytest.approx(0.05, abs=0.02 + LUCK)
         assert found.covered == 1 - found.share("better", "worse")
 
+    @pytest.mark.slow
     def test_until_decided(self, script: ModuleType, worlds: ModuleType) -> None:
         found = script.tally(worlds.World(), 0.0, (6, 20), SIMULATIONS)
         assert 0 < found.share("better", "worse") <= 0.07 + LUCK
@@ -67,6 +69,7 @@ class TestFalseAlarms:
 
 
 class TestCoverage:
+    @pytest.mark.slow
     @pytest.mark.parametrize("noise", ["normal", "skewed", "heavy-tailed"])
     @pytest.mark.parametrize("picks", ["own", "mostly one"])
     def test_of_intervals(
@@ -78,6 +81,7 @@ class TestCoverage:
 
 
 class TestEquivalence:
+    @pytest.mark.slow
     @pytest.mark.parametrize("last", [8, 20])
     def test_a_difference_of_the_declared_margin(
         self, script: ModuleType, worlds: ModuleType, last: int
@@ -90,6 +94,7 @@ class TestEquivalence:
         found = script.tally(worlds.World(between=0), 1.0, (20, 20), SIMULATIONS, script.from_seeds)
         assert 0 < found.share("equivalent") <= 0.07 + LUCK
 
+    @pytest.mark.slow
     def test_alike_arms_are_called_so(self, script: ModuleType, worlds: ModuleType) -> None:
         found = script.tally(
             worlds.World(between=0.5), 0.0, (6, 20), SIMULATIONS, script.declared(1.0)

@@ -59,6 +59,7 @@ def epochs_by_trial(simulation: Any) -> dict[int, list[int]]:
     return dict(epochs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("name", ["random", "tpe+successive-halving"])
 def test_every_epoch_of_the_budget_is_accounted_for(
@@ -83,6 +84,7 @@ def test_every_epoch_of_the_budget_is_accounted_for(
     assert simulation.seconds > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("name", ["random", "tpe+successive-halving"])
 def test_the_same_run_twice_is_the_same(virtual: ModuleType, name: str, workers: int) -> None:

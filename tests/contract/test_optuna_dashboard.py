@@ -64,6 +64,7 @@ def test_anybody_can_delete_a_study(study: Study) -> None:
     assert optuna.get_all_study_names(study._storage) == []
 
 
+@pytest.mark.slow
 def test_a_figure_is_stored_and_replaced_under_its_name(study: Study) -> None:
     for title in ("first " + "long" * 2_000, "second"):
         figure = go.Figure(layout={"title": title})

@@ -65,6 +65,7 @@ def test_halving_decides_alike_on_a_copy_and_writes_only_there(storage: RDBStora
     assert all(not trial.system_attrs for trial in study.trials)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", [halving(), MedianPruner(n_startup_trials=2)])
 def test_a_pruner_can_be_asked_about_a_stored_trial(
     storage: RDBStorage, pruner: BasePruner
@@ -101,6 +102,7 @@ def hyperband_prunes(study: Study) -> list[int]:
     return [t.number for t in study.trials if HyperbandPruner(1, 9, 3).prune(study, t)]
 
 
+@pytest.mark.slow
 def test_hyperbands_bracket_is_a_function_of_study_name_and_number(storage: RDBStorage) -> None:
     study = optuna.create_study(study_name="NAME/arm/0", storage=storage)
     for i in range(15):

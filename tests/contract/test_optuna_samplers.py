@@ -66,6 +66,7 @@ def test_gp_starts_up_with_as_few_trials_as_it_is_told() -> None:
     assert suggestion(GPSampler(seed=0, n_startup_trials=5), five) != blind
 
 
+@pytest.mark.slow
 def test_gp_stays_away_from_running_trials() -> None:
     complete = trials(10, TrialState.COMPLETE)
     first = suggestion(GPSampler(seed=0), complete)
@@ -93,6 +94,7 @@ def test_equal_seeds_draw_equal_start_up_points(sampler: Callable[..., BaseSampl
     assert drawn[0] != [mirror(sampler(seed=8)).ask(SPACE).params for _ in range(3)]
 
 
+@pytest.mark.slow
 @SEEDED
 def test_a_suggestion_is_a_function_of_history_and_seed(
     sampler: Callable[..., BaseSampler],
@@ -185,6 +187,7 @@ def test_random_search_looks_at_nothing() -> None:
     assert suggestion(RandomSampler(seed=7), *history) == suggestion(RandomSampler(seed=7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("high", [0.4, 2.0])
 def test_a_suggestion_that_lies_in_another_range_is_stored_with_that_range(high: float) -> None:
     """Its sampler is not asked again, and cannot refuse: ``CurveGPSampler`` has to bear it."""

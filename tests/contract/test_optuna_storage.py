@@ -49,6 +49,7 @@ def test_one_call_creates_a_trial_with_all_that_it_has(
     assert storage.get_trial_id_from_study_id_trial_number(study_id, 1) == trial_id
 
 
+@pytest.mark.slow
 def test_numbers_count_up_within_each_study(storage: RDBStorage) -> None:
     studies = [new_study(storage, name) for name in ("a", "b")]
     for _ in range(3):
@@ -216,6 +217,7 @@ def baseline(storage_url: str) -> Iterator[list[str]]:
     sa.event.remove(sa.Engine, "before_cursor_execute", intrude)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(30)
 @pytest.mark.usefixtures("baseline", "close_connections")
 def test_two_processes_cannot_make_the_tables_at_once(storage_url: str) -> None:
@@ -223,6 +225,7 @@ def test_two_processes_cannot_make_the_tables_at_once(storage_url: str) -> None:
         RDBStorage(storage_url)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("close_connections")
 @pytest.mark.parametrize("check", [True, False])
 def test_tables_are_not_made_when_told_so(storage_url: str, check: bool) -> None:
@@ -242,6 +245,7 @@ def test_tables_are_not_made_when_told_so(storage_url: str, check: bool) -> None
     storage.engine.dispose()
 
 
+@pytest.mark.slow
 def test_our_tables_can_stand_beside_optunas(storage_url: str) -> None:
     engine = sa.create_engine(storage_url)
     with engine.begin() as connection:
@@ -258,6 +262,7 @@ def test_sqlite_waits_for_as_long_as_it_is_told(sqlite_url: str) -> None:
     storage.engine.dispose()
 
 
+@pytest.mark.slow
 def test_postgres_uses_the_time_zone_it_is_told(postgres_url: str) -> None:
     storage = RDBStorage(
         postgres_url,

@@ -97,6 +97,7 @@ def test_an_existing_study_is_opened_whatever_its_direction(study: Study) -> Non
     assert again.direction is StudyDirection.MINIMIZE
 
 
+@pytest.mark.slow
 def test_a_changed_range_is_accepted_too(study: Study) -> None:
     study.tell(study.ask({"x": FloatDistribution(0.0, 1.0)}), 0.5)
     study.tell(study.ask({"x": FloatDistribution(5.0, 6.0)}), 0.5)
@@ -147,6 +148,7 @@ def test_a_copy_hands_out_its_waiting_trials() -> None:
     assert mirror.ask(SPACE).number == 0
 
 
+@pytest.mark.slow
 def test_the_best_trial_is_the_first_of_equals_and_must_be_complete(study: Study) -> None:
     with pytest.raises(ValueError, match="Record does not exist"):
         _ = study.best_trial

@@ -71,6 +71,7 @@ def trials() -> list[FrozenTrial]:
     ]
 
 
+@pytest.mark.slow
 def test_our_query_reads_what_optuna_reads(storage: RDBStorage) -> None:
     study = optuna.create_study(study_name=NAME, storage=storage)
     other = optuna.create_study(study_name="another", storage=storage)
@@ -92,6 +93,7 @@ def bare(trial: FrozenTrial) -> FrozenTrial:
     return trial
 
 
+@pytest.mark.slow
 def test_optuna_reads_what_we_write(storage: RDBStorage) -> None:
     theirs = optuna.create_study(study_name=NAME, storage=storage)
     stored = trials()
@@ -183,6 +185,7 @@ def test_a_moment_does_not_change_and_keeps_nobody_waiting(storage: RDBStorage) 
         assert len(read_trials(connection, [NAME])[NAME]) == 1
 
 
+@pytest.mark.slow
 def test_a_storage_uses_the_engine_that_takes_the_place_of_its_own(database: RDBStorage) -> None:
     """So that what is written through it is fenced by our locks, and shares our connections."""
     url = database.engine.url.render_as_string(hide_password=False)

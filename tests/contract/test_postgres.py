@@ -37,6 +37,7 @@ def test_an_outage_raises_and_leaves_the_storage_usable(
     storage.engine.dispose()
 
 
+@pytest.mark.slow
 def test_the_first_call_after_a_restart_fails_and_the_second_works(
     postgres_server: Any, postgres_url: str
 ) -> None:

@@ -33,6 +33,7 @@ def quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
+@pytest.mark.slow
 class TestTorchTrainer(TrainerConformance):
     """The proxy net on scanned digits."""
 
@@ -60,6 +61,7 @@ class TestFolderStore(StoreConformance):
         return FolderStore(folder)
 
 
+@pytest.mark.slow
 class TestOptunasBoto3Store(StoreConformance):
     """A bucket, through Optuna."""
 
@@ -86,6 +88,7 @@ def arm(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.mark.slow
 class TestPolicies(PolicyConformance):
     """Every sampler and pruner that a study file may name."""
 

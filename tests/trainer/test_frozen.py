@@ -66,6 +66,7 @@ def assert_close(found: list[EpochRecord], expected: list[EpochRecord]) -> None:
         assert one.validation_error == pytest.approx(other.validation_error, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -93,6 +94,7 @@ def test_a_linear_probe_on_kept_outputs_is_the_same_run(
     assert scores.error == pytest.approx(found[-1].validation_error, abs=0.01)
 
 
+@pytest.mark.slow
 def test_interrupted_with_them_and_resumed_without_them(
     session_cache: Path, tmp_path: Path, probe: Recipe
 ) -> None:
@@ -104,6 +106,7 @@ def test_interrupted_with_them_and_resumed_without_them(
     assert_close(train(trainer, replace(probe, cache_features="off"), tmp_path / "cut"), whole)
 
 
+@pytest.mark.slow
 def test_the_first_run_computes_them_and_the_next_ones_find_them(
     tmp_path: Path, probe: Recipe, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -117,6 +120,7 @@ def test_the_first_run_computes_them_and_the_next_ones_find_them(
     assert len(kept_in(tmp_path / "cache")) == 1
 
 
+@pytest.mark.slow
 def test_a_stop_while_they_are_computed_leaves_a_checkpoint_and_no_part_of_them(
     tmp_path: Path, probe: Recipe
 ) -> None:
@@ -132,6 +136,7 @@ def test_a_stop_while_they_are_computed_leaves_a_checkpoint_and_no_part_of_them(
     assert len(train(trainer, probe, tmp_path / "run")) == probe.epochs
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_one_warning_and_no_run(
     tmp_path: Path,
     probe: Recipe,
@@ -220,6 +225,7 @@ def _compute_in_child(cache: str, results: multiprocessing.SimpleQueue[float]) -
     results.put(outputs_of(Path(cache), replace(PROBE, weights="a"), slow).seconds)
 
 
+@pytest.mark.slow
 def test_eight_processes_compute_them_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()

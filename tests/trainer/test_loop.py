@@ -164,6 +164,7 @@ def test_interrupted_after_every_single_batch(
     assert same(weights(tmp_path / "pieces"), weights(whole.folder))
 
 
+@pytest.mark.slow
 def test_a_closed_iterator_leaves_a_checkpoint_of_every_epoch_it_gave(
     train: Train, uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_closed_iterator_leaves_a_checkpoint_of_every_epoch_it_gave(
     assert same(weights(tmp_path / "closed"), weights(whole.folder))
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_only_replayed(
     train: Train, uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
@@ -248,6 +250,7 @@ def test_a_long_validation_shows_signs_of_life(
     assert len(calls) > 2 * short
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_runs_and_replicas_differ(train: Train, tmp_path: Path) -> None:
     recipe = replace(SMALL, epochs=1)
     a = list(train(tmp_path / "a", recipe=recipe))
@@ -259,6 +262,7 @@ def test_equal_seeds_give_equal_runs_and_replicas_differ(train: Train, tmp_path:
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
+@pytest.mark.slow
 def test_the_global_generators_play_no_part(train: Train, tmp_path: Path) -> None:
     recipe = replace(SMALL, epochs=1)
     torch.manual_seed(1)
@@ -294,6 +298,7 @@ def test_a_damaged_checkpoint_costs_one_epoch_and_a_warning(
     assert "the previous one, 000002-00000000.ckpt, is used" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
@@ -318,6 +323,7 @@ def test_a_checkpoint_of_another_run_is_not_used(
     assert all(record.replayed for record in train(tmp_path, **changed))
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_which_then_goes_on(
     train: Train,
     uninterrupted: Uninterrupted,
@@ -437,6 +443,7 @@ def test_fine_tuning_resumes_bit_for_bit(
         assert same(average(folder), average(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_every_option_makes_a_difference(
     uninterrupted: Uninterrupted, options: dict[str, Any]
@@ -459,6 +466,7 @@ def test_all_options_learn(train: Train, tmp_path: Path) -> None:
     assert records[-1].validation_error < 0.6  # of images that hardly look alike twice
 
 
+@pytest.mark.slow
 def test_the_average_is_what_is_evaluated(
     train: Train, uninterrupted: Uninterrupted, digits_trainer: TorchTrainer, tmp_path: Path
 ) -> None:
@@ -517,6 +525,7 @@ def test_too_little_memory_from_the_start(
     assert caplog.text.count("out of memory") == math.log2(needed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [BATCHES, BATCHES + 1, 2 * BATCHES])
 @pytest.mark.parametrize(("images", "needed"), [(300, 2), (100, 8)])
 def test_memory_that_runs_out_later(

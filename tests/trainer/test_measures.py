@@ -45,6 +45,7 @@ def test_probabilities_are_torchs_softmax(given: Scores) -> None:
     assert measures.softmax(given) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(scores())
 def test_each_metric_is_scikit_learns(given: Scores) -> None:
     # The same probabilities for both: the AUROC hangs on which are equal to the last bit.

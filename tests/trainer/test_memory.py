@@ -85,6 +85,7 @@ def test_bf16_takes_little_more_than_half_for_each_image(model: str) -> None:
     assert 0.5 < each["bf16"] / each["fp32"] < 0.65
 
 
+@pytest.mark.slow
 def test_the_largest_batch_is_the_largest() -> None:
     said = predicted(Recipe(model="resnet18"))
     for batch_size in (1, 2, 17, 1000):
@@ -100,6 +101,7 @@ def test_of_moments_the_fullest_counts() -> None:
     assert [said.peak(n) for n in (5, 10, 20)] == [105, 110, 210]
 
 
+@pytest.mark.slow
 def test_the_size_of_images_and_the_classes_count() -> None:
     small, large = (memory.footprint(Recipe(model="resnet18"), 20, s, s) for s in (32, 64))
     assert large.moments[-1][1] == pytest.approx(4 * small.moments[-1][1], rel=0.01)
@@ -108,6 +110,7 @@ def test_the_size_of_images_and_the_classes_count() -> None:
     assert more.moments[0][0] - small.moments[0][0] >= 3 * 4 * 513 * 1000
 
 
+@pytest.mark.slow
 def test_frozen_stages_take_less_and_pretrained_weights_a_copy_more() -> None:
     recipe = Recipe(model="resnet18", precision="fp32", weights="imagenet")
     plain, half = (

@@ -46,6 +46,7 @@ def decays(recipe: Recipe) -> dict[str, float]:
     return {name: of[id(p)] for name, p in model.named_parameters()}
 
 
+@pytest.mark.slow
 def test_the_papers_decay_is_for_everything() -> None:
     assert set(decays(Recipe()).values()) == {0.5}
 

@@ -51,6 +51,7 @@ def recipe(
     )
 
 
+@pytest.mark.slow
 def test_a_trained_model_needs_no_weights_file_and_sees_images_as_in_training(
     recipe: Recipe, session_cache: Path, tmp_path: Path
 ) -> None:

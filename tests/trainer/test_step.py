@@ -79,6 +79,7 @@ def close(a: list[Tensor], b: list[Tensor], tolerance: float) -> bool:
 # Parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("count", [12, 13])
 @pytest.mark.parametrize("parts", [2, 3, 5, 100])
@@ -159,6 +160,7 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["proxy", "proxy-dense", "resnet18"])
 def test_the_average_takes_as_many_operators_for_any_number_of_tensors(name: str) -> None:
     average = MovingAverage(build(name))
@@ -167,6 +169,7 @@ def test_the_average_takes_as_many_operators_for_any_number_of_tensors(name: str
     assert operators.count == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [0.9, 0.5, 0.1, 1e-4])
 def test_the_average_is_bit_for_bit_that_of_each_tensor_by_itself(weight: float) -> None:
     model = build("resnet18")
@@ -201,6 +204,7 @@ def test_the_average_goes_on_after_other_weights_were_loaded() -> None:
 # Frozen epochs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["proxy", "proxy-dense", "resnet18", "densenet121"])
 def test_frozen_layers_keep_weights_and_statistics_until_they_thaw(model: str) -> None:
     net = factory.build(Recipe(model=model), 4, seed=0).to(memory_format=torch.channels_last)
@@ -261,6 +265,7 @@ def captured(
     return capture.captured(backward, made.model, made.optimizer, images, targets, record)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize(
     ("options", "params"),
@@ -320,6 +325,7 @@ def failing(work: Callable[[], None]) -> Callable[[], None]:
     raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nand more")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1e-6, 0.05, 5.0])
 @pytest.mark.parametrize("record", [again, doing_nothing, twice, failing])
 def test_capture_leaves_everything_as_it_was_and_a_wrong_one_is_dropped(

@@ -120,6 +120,7 @@ def test_another_trial_needs_no_other_capture_and_owes_nothing_to_the_last(
     assert len(longer) == 1
 
 
+@pytest.mark.slow
 def test_rates_of_stages_and_pretrained_weights_are_those_of_the_run(
     caching: TorchTrainer, again: Again, session_cache: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_rates_of_stages_and_pretrained_weights_are_those_of_the_run(
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{"batch_size": 64}, {"label_smoothing": 0.1}, {"model": "proxy-residual"}, {"clip": 1.0}],

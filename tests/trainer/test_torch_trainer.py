@@ -147,6 +147,7 @@ def test_a_part_of_the_training_images(digits_trainer: TorchTrainer, tmp_path: P
         digits_trainer.evaluate(replace(recipe, images=0), tmp_path, "test")
 
 
+@pytest.mark.slow
 def test_a_model_too_deep_for_the_images(digits_trainer: TorchTrainer) -> None:
     with pytest.raises(ModelError, match="densenet121 cannot take images of 8 x 8 pixels"):
         digits_trainer.check(replace(RECIPE, model="densenet121"))

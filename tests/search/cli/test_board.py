@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ boards = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(board=boards, width=st.integers(20, 200), height=st.integers(3, 60), plain=st.booleans())
 def test_it_is_no_wider_and_no_higher_than_the_terminal(
     board: Board, width: int, height: int, plain: bool
@@ -38,6 +40,7 @@ def test_it_is_no_wider_and_no_higher_than_the_terminal(
     assert all(len(line) <= width for line in drawn)
 
 
+@pytest.mark.slow
 @given(board=boards)
 def test_every_arm_is_shown_where_there_is_room(board: Board) -> None:
     drawn = board_lines(board, 200, 100)

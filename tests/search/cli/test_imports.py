@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import click
+import pytest
 
 from tuneoff.search.cli.main import COMMANDS, cli
 from tuneoff.search.store import attempts
@@ -72,11 +73,13 @@ def helps() -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_version_and_help_import_nothing_slow() -> None:
     lines = ["--version", *helps()]
     assert imported(lines, SLOW) == {line: [] for line in lines}
 
 
+@pytest.mark.slow
 def test_looking_at_studies_imports_nothing_that_only_trains_or_searches(
     sqlite_database: Database, make_study: Callable[..., Study], me: Worker
 ) -> None:
@@ -94,6 +97,7 @@ def test_looking_at_studies_imports_nothing_that_only_trains_or_searches(
     assert imported(lines, NOT_TO_LOOK) == {line: [] for line in lines}
 
 
+@pytest.mark.slow
 def test_gpus_are_counted_without_torch_where_there_is_no_driver() -> None:
     counted = "from tuneoff.search.cli.trainers import _has_driver, count_gpus\n"
     counted += "print(_has_driver(), count_gpus(), 'torch' in __import__('sys').modules)"

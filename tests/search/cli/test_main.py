@@ -185,6 +185,7 @@ def closed_pipe() -> int:
 class TestNobodyReads:
     """``tuneoff ... | head -1``: the exit code is that of the signal, and nothing is said."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("stream", ["stdout", "stderr"])
     @pytest.mark.parametrize(
         "words",
@@ -267,6 +268,7 @@ def test_a_word_in_the_wrong_place(
     assert capsys.readouterr().err.startswith(f"Error: {said}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

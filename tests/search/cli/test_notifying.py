@@ -143,6 +143,7 @@ def study(database: Any, make_study: Any, receiver: Receiver) -> Any:
     return make_study(database, arms=arms, notify={"url": receiver.url, "stalled_minutes": 5})
 
 
+@pytest.mark.slow
 def test_of_many_supervisors_one_tells(study: Any, reopen: Any) -> None:
     studies = [open_study(reopen(study.database), study.name, study.work) for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
@@ -167,11 +168,13 @@ def test_a_study_that_has_ended_is_told_once_with_its_answer(
     assert message["text"].startswith(f"{study.name}: ")
 
 
+@pytest.mark.slow
 def test_a_search_that_is_not_over_is_not_told(study: Any, receiver: Receiver) -> None:
     _StudyTerminal(study).follow(Gone())
     assert receiver.got == []
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_go_on_are_told(study: Any, receiver: Receiver) -> None:
     for _ in range(2):
         with pytest.raises(SearchError):

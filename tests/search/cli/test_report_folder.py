@@ -47,6 +47,7 @@ def in_folder(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "out",
     [
@@ -76,6 +77,7 @@ def test_what_is_no_folder(
     assert (tmp_path / "a file").read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -94,6 +96,7 @@ def test_any_name_of_a_folder_will_do(
     assert sorted(in_folder(tmp_path / name / "deep")) == FILES
 
 
+@pytest.mark.slow
 def test_a_link_to_a_folder_is_that_folder(
     report: Callable[..., list[str]], tmp_path: Path
 ) -> None:
@@ -103,6 +106,7 @@ def test_a_link_to_a_folder_is_that_folder(
     assert sorted(in_folder(tmp_path / "there")) == FILES
 
 
+@pytest.mark.slow
 def test_a_folder_where_a_file_goes(report: Callable[..., list[str]], tmp_path: Path) -> None:
     """All stays as it was, the other files too."""
     report(tmp_path)

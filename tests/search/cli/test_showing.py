@@ -87,6 +87,7 @@ def test_it_is_told_with_or_without_the_studys_name(tuneoff: Run, study: Study) 
     assert content["attempts"][0]["end"] == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trial", "said"),
     [

@@ -68,6 +68,7 @@ def test_sentences_are_wrapped_between_words_on_a_narrow_terminal() -> None:
     assert "Stopped by `tuneoff stop`: workers leave after their trials." in text
 
 
+@pytest.mark.slow
 @given(
     arms=st.integers(1, 60),
     busy=st.integers(0, 60),

@@ -9,6 +9,7 @@ import pytest
 from tuneoff.search.cli.trainers import threads_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "device", "given", "expected"),
     [

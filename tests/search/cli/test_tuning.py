@@ -56,6 +56,7 @@ def session(
     return hold
 
 
+@pytest.mark.slow
 def test_tries_are_trained_shown_and_kept_in_every_repeat(
     study: Any, session: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +95,7 @@ def test_nothing_of_the_other_arms_is_shown_before_the_budget_is_spent(
     assert len(study.trials(study.arms[0])) == 3  # the fourth found no budget, and cost nothing
 
 
+@pytest.mark.slow
 def test_what_is_entered_after_the_reveal_is_told(
     study: Any, session: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +110,7 @@ def test_what_is_entered_after_the_reveal_is_told(
     assert remark.endswith(", 2 of them after the other arms' results had been seen")
 
 
+@pytest.mark.slow
 def test_a_session_that_is_left_is_gone_on_with(
     study: Any, session: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +122,7 @@ def test_a_session_that_is_left_is_gone_on_with(
     assert "Bye." in said
 
 
+@pytest.mark.slow
 def test_who_wants_to_leave_pauses_safely(
     study: Any, session: Any, make_trainer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +140,7 @@ def test_who_wants_to_leave_pauses_safely(
     assert study.trials(study.arms[0])[0].state.is_finished()
 
 
+@pytest.mark.slow
 def test_a_study_that_was_stopped_trains_nothing(
     study: Any, session: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

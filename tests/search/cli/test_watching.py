@@ -113,6 +113,7 @@ class TestNameLeftOut:
 class TestList:
     """``tuneoff list``."""
 
+    @pytest.mark.slow
     def test_states(
         self, empty: Database, make_study: Callable[..., Study], me: Worker, tuneoff: Run
     ) -> None:

@@ -229,6 +229,7 @@ class TestFleet:
             "me-1.log",
         ]
 
+    @pytest.mark.slow
     def test_one_that_keeps_dying_is_given_up_and_the_others_go_on(self, tmp_path: Path) -> None:
         class Mixed(LocalFleet):
             """The first dies at once, the second works for a while."""

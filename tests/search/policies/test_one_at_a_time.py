@@ -206,6 +206,7 @@ SPACES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(space=SPACES, rate=st.floats(1e-4, 1.0), salt=st.integers(0, 99))
 def test_one_parameter_changes_and_nothing_is_run_twice(
     study: Any, space: dict[str, Any], rate: float, salt: int

@@ -104,6 +104,7 @@ def test_the_same_history_gives_the_same_job(spec_values: Any, sampler: str, don
     assert len(study.trials) == done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", PROPOSE_ON)
 def test_proposals_lie_in_the_space_and_differ(spec_values: Any, sampler: str) -> None:
     spec = spec_of(spec_values, {"arm": {"sampler": sampler, "startup": 3}})
@@ -130,6 +131,7 @@ def test_arms_of_one_repeat_start_from_the_same_points(spec_values: Any) -> None
         assert starts[0] == starts[1] == starts[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "start"), [("gp", "random"), ("tpe", "random"), ("curve-gp", "quasi-random")]
 )

@@ -125,6 +125,7 @@ def lived(sampler: Any, distributions: Any, count: int) -> Iterator[tuple[Histor
                 study.tell(ended, error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*ARMS, "Counting"])
 def test_a_search_is_as_optuna_would_run_it(spec_values: Any, name: str) -> None:
     """By one process, and by others that begin in its midst, as after a kill -9."""

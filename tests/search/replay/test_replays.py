@@ -44,6 +44,7 @@ def make_spec(spec_values: Callable[..., dict[str, Any]]) -> Callable[..., Study
     return make
 
 
+@pytest.mark.slow
 def test_a_clear_difference_is_decided_and_repeats_are_added_until_then(
     make_spec: Callable[..., StudySpec],
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_clear_difference_is_decided_and_repeats_are_added_until_then(
     assert far.share <= 1.0
 
 
+@pytest.mark.slow
 def test_a_study_of_fixed_repeats_is_looked_at_once(make_spec: Callable[..., StudySpec]) -> None:
     spec = make_spec(arms={"near": NEAR, "far": FAR}, repeats=3)
     found = replay(spec, TEN_CLASSES, Step())
@@ -71,6 +73,7 @@ def test_a_study_of_fixed_repeats_is_looked_at_once(make_spec: Callable[..., Stu
     assert found.pairs == outcomes_of(found.results, spec)
 
 
+@pytest.mark.slow
 def test_each_simulation_has_a_world_and_seeds_of_its_own(
     make_spec: Callable[..., StudySpec], make_evidence: Callable[..., Evidence]
 ) -> None:

@@ -96,6 +96,7 @@ def test_equal_arguments_give_equal_results(make_spec: Callable[..., StudySpec])
     assert simulate(other, TEN_CLASSES, CurveWorld()) != first
 
 
+@pytest.mark.slow
 def test_it_says_how_far_it_is_and_can_be_stopped(make_spec: Callable[..., StudySpec]) -> None:
     ended: list[int] = []
     arms = {"random": {"sampler": "random"}, "hand": ARMS["hand"]}

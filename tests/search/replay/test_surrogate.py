@@ -33,6 +33,7 @@ def _mean_error(world: Drawn, params: Mapping[str, Any], epoch: int) -> float:
     return float(np.mean([world.search_error(params, seed, epoch) for seed in seeds]))
 
 
+@pytest.mark.slow
 def test_features_have_the_kernel_of_their_process() -> None:
     random = np.random.default_rng(0)
     points = np.array([[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [2.0, 0.0]])
@@ -61,6 +62,7 @@ def test_draws_have_the_mean_and_the_spread_of_the_posterior(make_evidence: Make
         assert drawn.std(0) == pytest.approx(sd, rel=0.25)
 
 
+@pytest.mark.slow
 def test_unseen_configurations_have_their_errors(surrogate: Surrogate, true_error: Truth) -> None:
     for world in (surrogate.draw(None), surrogate.draw(0), surrogate.draw(1)):
         for params in UNSEEN:
@@ -107,6 +109,7 @@ def test_what_diverged_in_the_study_diverges(make_evidence: MakeEvidence) -> Non
     assert world.diverges_in({"lr": 0.01, "momentum": 0.8}, RunSeed()) is None
 
 
+@pytest.mark.slow
 def test_errors_are_counts_of_images(make_evidence: MakeEvidence) -> None:
     evidence = make_evidence()
     few = replace(evidence.task, sizes={"train": 90, "validation": 40, "test": 25})
@@ -158,6 +161,7 @@ def test_quality_tells_a_good_surrogate_from_none(make_evidence: MakeEvidence) -
     assert any("poorly" in warning for warning in noise.warnings)
 
 
+@pytest.mark.slow
 def test_quality_warns_of_what_is_not_known(make_evidence: MakeEvidence) -> None:
     found = quality_of(Surrogate.of(make_evidence(configurations=24))).warnings
     assert any("small" in warning for warning in found)

@@ -84,6 +84,7 @@ def test_the_forest_is_exact_at_the_rows(forest: CurveForest) -> None:
         assert found[EPOCHS] == pytest.approx(means[-1] + 0.05, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_it_foretells_what_it_was_not_fitted_on(forest: CurveForest) -> None:
     found = foretold(forest.rows)
     assert found.explained > 0.9

@@ -47,6 +47,7 @@ def data_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 class TestShipped:
     """`python tests/support/documents.py` writes these files."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", RECORDS)
     def test_schema_is_that_of_the_records(self, name: str) -> None:
         text = schema_file(name).read_text(encoding="utf-8")
@@ -75,6 +76,7 @@ class TestShipped:
 class TestReal:
     """Documents of real studies have their schema, and nothing that it does not know."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("case", ["nothing", "all-diverged", "nan", "ensemble", "hostile"])
     def test_report_compare_and_summary(
         self, case: str, data_of: Callable[[str], ReportData]
@@ -98,6 +100,7 @@ class TestReal:
 
 
 class TestSummary:
+    @pytest.mark.slow
     def test_is_the_comparison_in_short(self, data_of: Callable[[str], ReportData]) -> None:
         data = data_of("ensemble")
         found = summarise(data.comparison, data.best, "tuneoff train")

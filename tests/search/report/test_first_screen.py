@@ -285,6 +285,7 @@ JARGON = (
 )
 
 
+@pytest.mark.slow
 def test_each_keeps_the_rules() -> None:
     for name, text in texts():
         assert text.endswith("."), (name, text)

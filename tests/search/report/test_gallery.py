@@ -78,6 +78,7 @@ class Markup(HTMLParser):
                 self.dangerous.append(f"<{tag} {name}={value!r}>")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_is_written(name: str, data_of: Callable[[str], ReportData], folder: Path) -> None:
     page = write_report(data_of(name), folder / name)
@@ -97,6 +98,7 @@ def _no(constant: str) -> Any:
     raise AssertionError(f"{constant} is not JSON")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_agree(name: str, data_of: Callable[[str], ReportData]) -> None:
     """Sums over attempts, over trials and over searches are the same sums."""

@@ -70,6 +70,7 @@ def test_an_end_of_an_interval_that_rounds_to_zero_keeps_its_side_in_the_table_t
     assert "(just above 0 to +2.00)" in table.rows[0][5]
 
 
+@pytest.mark.slow
 def test_the_page_and_the_text_say_the_outcome_and_show_the_tables(data: ReportData) -> None:
     assert data.horizon is not None
     headings = (
@@ -85,6 +86,7 @@ def test_the_page_and_the_text_say_the_outcome_and_show_the_tables(data: ReportD
     assert "Better than hand's by, points" in html(data).replace("&#39;", "'")
 
 
+@pytest.mark.slow
 def test_the_json_holds_all_of_it(tmp_path: Path, data: ReportData) -> None:
     write_report(data, tmp_path)
     content = json.loads((tmp_path / "report.json").read_text())["horizon"]

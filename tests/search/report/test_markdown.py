@@ -28,6 +28,7 @@ def data_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     database.close()
 
 
+@pytest.mark.slow
 def test_the_answer_comes_first_and_the_rest_is_folded(
     data_of: Callable[[str], ReportData],
 ) -> None:
@@ -48,6 +49,7 @@ def test_the_answer_comes_first_and_the_rest_is_folded(
     assert data.comparison.pairs[0].sentence.split(":")[0] in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nothing", "all-diverged", "hostile", "one-trial"])
 def test_marks_of_our_own_alone(name: str, data_of: Callable[[str], ReportData]) -> None:
     said = markdown(data_of(name))
@@ -59,6 +61,7 @@ def test_marks_of_our_own_alone(name: str, data_of: Callable[[str], ReportData])
     assert len(said.partition("<details>")[0].splitlines()) < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nothing", "one-trial", "undecided", "better"])
 def test_commands_in_sentences_are_code(name: str, data_of: Callable[[str], ReportData]) -> None:
     tokens = RENDERER.parse(markdown(data_of(name)))

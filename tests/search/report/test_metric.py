@@ -48,6 +48,7 @@ def reports(studies: dict[str, Study]) -> dict[str, ReportData]:
     return {name: read_report_data(Snapshot.of(study)) for name, study in studies.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_speaks_of_errors_or_of_a_unit_that_it_does_not_have(
     name: str, reports: dict[str, ReportData]

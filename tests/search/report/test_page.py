@@ -139,6 +139,7 @@ class TestTerms:
         assert f"there are {repeats}" in found["Paired repeat"]
         assert {"Arm", "Epoch", "Error", "Percentage points"} <= found.keys()
 
+    @pytest.mark.slow
     @given(report_data())
     @settings(max_examples=30, deadline=None)
     def test_every_meaning_is_a_sentence(self, data: ReportData) -> None:

@@ -109,6 +109,7 @@ def write(results: StudyResults, out: Path) -> str:
 
 
 class TestFiles:
+    @pytest.mark.slow
     def test_the_page_holds_all_that_was_found(self, tmp_path: Path) -> None:
         html = write(full_study(), tmp_path / "new" / "folder")
         assert escape(compare(full_study()).verdict) in html
@@ -133,6 +134,7 @@ class TestFiles:
             assert f'id="figure-{name}"' in html
         assert 'id="figure-parameters-2"' not in html  # a choice is no number
 
+    @pytest.mark.slow
     def test_the_page_needs_no_network_and_has_plotly_once(self, tmp_path: Path) -> None:
         html = write(full_study(), tmp_path)
         assert "<script src" not in html
@@ -141,6 +143,7 @@ class TestFiles:
         assert len(packed) == 1
         assert b"plotly.js v" in gzip.decompress(base64.b64decode(packed[0]))[:80]
 
+    @pytest.mark.slow
     def test_json_is_the_whole_story(self, tmp_path: Path) -> None:
         write(full_study(), tmp_path)
         content = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
@@ -154,6 +157,7 @@ class TestFiles:
         assert content["results"]["ensemble"]["members"][1]["model"] == "resnet34"
         assert content["trials"][0]["errors"] == pytest.approx({"1": 0.7, "2": 0.6, "3": 0.5})
 
+    @pytest.mark.slow
     def test_a_nan_in_a_learning_curve_does_no_harm(self, tmp_path: Path) -> None:
         broken = TrialCurve("bayes", 0, 9, "diverged", {"lr": 5.0}, {1: 0.8, 2: math.nan})
         silent = TrialCurve("hand", 0, 9, "diverged", {"lr": 9.0}, {1: math.inf})
@@ -164,6 +168,7 @@ class TestFiles:
         assert 'id="figure-learning-1"' not in html
         assert "NaN" not in (tmp_path / "report.json").read_text(encoding="utf-8")
 
+    @pytest.mark.slow
     def test_writing_again_replaces_and_leaves_nothing_behind(self, tmp_path: Path) -> None:
         write(full_study(), tmp_path)
         html = write(nothing_yet(), tmp_path)
@@ -179,6 +184,7 @@ class TestFiles:
         with pytest.raises(UserError, match="cannot write the report into"):
             write(nothing_yet(), tmp_path / "file")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "results",
         [
@@ -197,6 +203,7 @@ class TestFiles:
         assert escape(verdict) in write(results, tmp_path)
         assert "plotly.js v" not in write(nothing_yet(), tmp_path)
 
+    @pytest.mark.slow
     def test_names_cannot_become_markup(self, tmp_path: Path) -> None:
         html = write(study(name=NASTY, arms=("bayes", NASTY)), tmp_path)
         assert "<script>alert" not in html

@@ -66,6 +66,7 @@ def test_of_few_trials_each_is_drawn_and_nothing_is_said() -> None:
     assert "left out" not in parameters.caption + learning.caption
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_counted_in_the_caption() -> None:
     many = data(4000)
     (parameters,), (learning,) = parameter_panels(many), learning_panels(many)
@@ -77,6 +78,7 @@ def test_what_is_left_out_is_counted_in_the_caption() -> None:
     assert f"some are left out: {curves:,} of 4,000 are drawn." in learning.caption
 
 
+@pytest.mark.slow
 def test_a_recommended_curve_is_never_left_out() -> None:
     many = data(4000)
     for figure, run in zip(learning_panels(many)[0].figures, many.results.runs, strict=True):
@@ -85,6 +87,7 @@ def test_a_recommended_curve_is_never_left_out() -> None:
         assert f"{run.arm}/0#{run.recommendation.trial}, " in bold.text[0]
 
 
+@pytest.mark.slow
 def test_a_mark_is_left_out_only_beside_one_that_is_preferred() -> None:
     rng = np.random.default_rng(1)
     x, y, rank = rng.random((3, 3000))

@@ -151,6 +151,7 @@ class TestOfTheRuns:
         expected = (said.format("all 2 repeats"),) if within else ()
         assert remarks_of(study) == {"bayes": expected, "random": ()}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("devices", "said"),
         [
@@ -182,6 +183,7 @@ class TestOfTheRuns:
             arm: (f"searched on {said[arm]}",) if arm in said else () for arm in TWO
         }
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("places", "said"),
         [

@@ -571,6 +571,7 @@ class TestCompare:
             assert one.checks.wilcoxon == pytest.approx(other.checks.wilcoxon)
             assert (one.wins, one.losses) == (other.losses, other.wins)
 
+    @pytest.mark.slow
     @patient
     @given(studies())
     def test_any_results_give_an_honest_plain_answer(self, results: StudyResults) -> None:

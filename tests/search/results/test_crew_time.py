@@ -25,6 +25,7 @@ TIMES = st.integers(0, 50).map(float)
 STRETCHES = st.lists(st.tuples(TIMES, TIMES).map(lambda ends: (min(ends), max(ends))))
 
 
+@pytest.mark.slow
 @given(STRETCHES)
 def test_merged_stretches_cover_the_same_time_once(stretches: list[tuple[float, float]]) -> None:
     found = merged(stretches)

@@ -108,6 +108,7 @@ def test_files_that_are_no_tables(trained: Any, tmp_path: Path) -> None:
         read_table(path)
 
 
+@pytest.mark.slow
 def test_losses_that_are_not_finite_are_kept_as_such(
     spec_values: Callable[..., dict[str, Any]], sqlite_database: Any, tmp_path: Path
 ) -> None:

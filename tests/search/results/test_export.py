@@ -210,6 +210,7 @@ def test_two_of_one_rank_are_refused(tmp_path: Path) -> None:
 HEAD = "tuneoff = {format = 1}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "content"),
     [
@@ -271,6 +272,7 @@ def test_the_format_is_asked_for_or_told_by_the_name(
     assert format_of(path, wanted) == form
 
 
+@pytest.mark.slow
 def test_the_best_of_a_search_comes_without_expectations(
     sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -308,6 +310,7 @@ def test_the_best_after_full_training_says_what_to_expect(
     assert found[0].expected["mean_validation_error"] <= found[1].expected["mean_validation_error"]
 
 
+@pytest.mark.slow
 def test_only_who_asks_for_it_gets_a_configuration_that_diverged(
     sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -330,6 +333,7 @@ def test_only_who_asks_for_it_gets_a_configuration_that_diverged(
     assert (found.evidence["full_trainings"], found.evidence["full_trainings_diverged"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_study_whose_every_run_diverged_exports_nothing(
     sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:

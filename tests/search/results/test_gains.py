@@ -61,6 +61,7 @@ def test_a_quantile_of_several_forecasts_lies_among_theirs(found: list[Gain], sh
         assert np.mean([gain.below(quantile) for gain in found]) == pytest.approx(share, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_forecast_is_that_of_the_rule(
     database: Database, make_study: Callable[..., Study], me: Worker
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_forecast_in_words() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_status_says_what_stopped_and_counts_no_time_for_it(
     sqlite_database: Database, make_study: Callable[..., Study], make_trainer: Any, me: Worker
 ) -> None:

@@ -70,6 +70,7 @@ def test_descriptions_are_the_docstrings() -> None:
 inner = st.builds(Inner, st.floats(0, 1), st.floats(0, 1))
 
 
+@pytest.mark.slow
 @given(
     st.builds(
         Outer,

@@ -175,6 +175,7 @@ class TestWhyThereIsNothingToPredictWith:
         assert "has no ensemble, because the only full training diverged" in refusal(study)
         assert not study.trials(study.ensemble)
 
+    @pytest.mark.slow
     def test_every_member_diverged_or_failed(
         self,
         make_study: Any,

@@ -341,6 +341,7 @@ class TestCoverage:
         for rung in only(study).coverage:
             assert rung.held == (0,) * len(LEVELS)
 
+    @pytest.mark.slow
     def test_where_a_right_model_lies(self, searched: Any) -> None:
         for rung in only(searched()).coverage:
             for level, lower, upper in zip(rung.levels, rung.lower, rung.upper, strict=True):
@@ -368,6 +369,7 @@ class TestCoverage:
         assert {f.state for f in prediction.forecasts} <= {"diverged", "pruned"}
         assert prediction.judged > 0
 
+    @pytest.mark.slow
     def test_a_long_study_is_judged_by_some_of_its_forecasts(
         self, searched: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -525,6 +527,7 @@ class TestStages:
         assert found == []
         assert "model predict" not in html
 
+    @pytest.mark.slow
     def test_one_run_at_its_first_rung(
         self, sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, tmp_path: Path
     ) -> None:
@@ -561,6 +564,7 @@ class TestStages:
         assert prediction.coverage == before.coverage
         assert content["predictions"][0]["judged"] == before.judged
 
+    @pytest.mark.slow
     def test_without_a_model_there_is_nothing_to_show(
         self, searched: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

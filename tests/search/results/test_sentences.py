@@ -166,6 +166,7 @@ def texts() -> Iterator[tuple[str, str]]:
             yield name, item
 
 
+@pytest.mark.slow
 def test_each_keeps_the_rules() -> None:
     for name, text in texts():
         assert text.endswith("."), (name, text)

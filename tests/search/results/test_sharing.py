@@ -63,6 +63,7 @@ def own(study: Any, search: Any, me: Worker, number: int) -> Claim:
     return found
 
 
+@pytest.mark.slow
 def test_what_is_said_of_one_worker_and_of_several(database: Any, make_study: Any, me: Any) -> None:
     study = make_study(database, arms=ARMS, workers={"per_search": 2})
     model, random = study.arms

@@ -76,6 +76,7 @@ def test_a_paused_attempt_counts_for_what_became_of_its_trial() -> None:
     assert (found.epochs[FULL], found.epochs[PRUNED], found.epochs[DIVERGED]) == (3, 1, 2)
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_real_study_are_its_ledger(
     sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:

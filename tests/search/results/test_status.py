@@ -99,6 +99,7 @@ def test_the_database_counts_as_we_do(
         assert counted == wanted
 
 
+@pytest.mark.slow
 def test_a_paused_trial_that_another_attempt_lost_is_interrupted(
     database: Database, make_study: Callable[..., Study], me: Worker
 ) -> None:
@@ -133,6 +134,7 @@ def test_the_newest_failures_are_named(
     assert len(found.failures) == FAILURES
 
 
+@pytest.mark.slow
 def test_promoted_trials_are_budgeted_by_their_own_recipes(
     database: Database, make_study: Callable[..., Study]
 ) -> None:
@@ -188,6 +190,7 @@ class TestWhatIsNotEnqueuedYet:
         assert [arm.name for arm in read_progress(study)] == ["a", "b", "full", "ensemble"]
         assert [arm.name for arm in read_progress(study, promote=False)] == ["a", "b"]
 
+    @pytest.mark.slow
     def test_the_picks_are_those_so_far(self, study: Study, me: Worker) -> None:
         a0, b0, a1, _ = study.arms
         self.run(study, me, a0, 0.1, 0.3)
@@ -207,6 +210,7 @@ class TestWhatIsNotEnqueuedYet:
         self.run(study, me, study.arms[0], 0.1, 0.3)
         assert self.budgets(bounded)["full"] == f"~{(3 + 1) * 4}"
 
+    @pytest.mark.slow
     def test_the_estimate_is_what_is_enqueued_in_the_end(self, study: Study, me: Worker) -> None:
         for search, lr in zip(study.arms, (0.1, 0.1, 0.2, 0.3), strict=True):
             self.run(study, me, search, lr, lr)
@@ -222,6 +226,7 @@ class TestWhatIsNotEnqueuedYet:
         enqueue_members(study)
         assert self.budgets(study)["ensemble"] == "9"
 
+    @pytest.mark.slow
     def test_without_a_full_training_that_holds_there_is_no_ensemble(
         self, study: Study, me: Worker
     ) -> None:
@@ -234,6 +239,7 @@ class TestWhatIsNotEnqueuedYet:
             trial.tell_diverged(1)
         assert self.budgets(study)["ensemble"] == "0"
 
+    @pytest.mark.slow
     def test_the_time_left_has_them_at_their_own_speed(self, study: Study, me: Worker) -> None:
         for search in study.arms:
             for _ in range(3):

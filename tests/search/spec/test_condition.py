@@ -104,6 +104,7 @@ def test_without_its_condition_an_option_is_refused() -> None:
 points = st.lists(st.floats(0, 1, exclude_max=True), min_size=5, max_size=5)
 
 
+@pytest.mark.slow
 @given(points, points)
 def test_configurations_that_train_alike_are_equal(one: list[float], other: list[float]) -> None:
     space = space_of(SPACE)

@@ -379,6 +379,7 @@ def toml(values: dict[str, Any]) -> str:
     return tomli_w.dumps(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_gets_one_line(spec_values: Any, tmp_path: Path, mistake: str) -> None:
     changes, named = MISTAKES[mistake]
@@ -527,6 +528,7 @@ def test_a_spec_survives_storing(values: dict[str, Any]) -> None:
     assert list(again.space) == list(spec.space)
 
 
+@pytest.mark.slow
 @given(specs, st.text(min_size=1), st.floats(0.1, 1e6))
 def test_where_data_lie_and_patience_are_no_part_of_a_study(
     values: dict[str, Any], path: str, grace: float

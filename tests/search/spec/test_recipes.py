@@ -294,6 +294,7 @@ def test_every_field_can_be_searched(spec_values: Any, name: str) -> None:
             assert type(getattr(recipe, name)) in (type(getattr(Recipe(), name)), int)
 
 
+@pytest.mark.slow
 def test_all_of_them_at_once(spec_values: Any) -> None:
     ranges = {name: found for name, found in RANGES.items() if name not in NEEDS}
     space = SearchSpace.of(parse(spec_values(space=ranges)))

@@ -47,6 +47,7 @@ def test_the_table_of_studies_has_the_names_of_the_registry(
     assert [row and row.groups() for row in rows] == named
 
 
+@pytest.mark.slow
 def test_names_are_checked_without_importing_what_they_stand_for() -> None:
     code = (
         "import sys; from tuneoff.search.spec.file import StudySpec; "

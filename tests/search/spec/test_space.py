@@ -58,6 +58,7 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @given(spaces(), st.lists(unit, min_size=6, max_size=6))
 def test_every_point_lies_inside(space: dict[str, Any], point: list[float]) -> None:
     try:
@@ -88,6 +89,7 @@ def test_a_log_range_is_even_in_its_logarithm() -> None:
     assert space.at([0.25])["lr"] == pytest.approx(1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "values"),
     [

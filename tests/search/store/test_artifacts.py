@@ -261,6 +261,7 @@ open_artifacts({place.artifacts.url!r}, Patience(30)).put({KEY!r}, Path({str(fil
     assert place.contents() == []
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"x cannot be read \(No such file or directory\)"):
         place.artifacts.put(KEY, tmp_path / "x")
@@ -269,6 +270,7 @@ def test_a_file_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
     assert place.contents() == []
 
 
+@pytest.mark.slow
 def test_no_transfer_holds_a_file_in_memory_whole(folder: Place, tmp_path: Path) -> None:
     put(folder.artifacts, tmp_path / "x", os.urandom(LARGE))
     transfers: list[Callable[[], object]] = [
@@ -357,6 +359,7 @@ def test_a_bucket_that_is_gone_is_not_an_object_that_is_not_there(
             action()
 
 
+@pytest.mark.slow
 def test_refused_credentials(bucket: Place, s3_server: Any, s3_environment: dict[str, str]) -> None:
     import requests
 
@@ -416,6 +419,7 @@ def test_a_bad_url_gets_one_line_without_secrets(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_endpoint_where_nothing_listens(s3_environment: Any) -> None:
     store = open_artifacts("s3://bucket?endpoint_url=http://127.0.0.1:1", Patience(0))
     with pytest.raises(ArtifactOutage, match="Could not connect"):

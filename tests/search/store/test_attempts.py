@@ -61,6 +61,7 @@ def test_to_insert_is_to_own(database: Database, search: str, me: Worker) -> Non
     assert len(attempts.read(database, [search])) == 3
 
 
+@pytest.mark.slow
 def test_one_of_many_inserts_wins(database: Database, search: str, me: Worker, reopen: Any) -> None:
     barrier = threading.Barrier(6)
     outcomes: list[str] = []
@@ -205,6 +206,7 @@ def test_silence_beyond_the_grace_period_is_stale(
 # Processes
 
 
+@pytest.mark.slow
 def test_nobody_can_show_progress_while_the_database_is_down(
     age: Any,
     postgres_database: Any,

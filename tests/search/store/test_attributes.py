@@ -62,6 +62,7 @@ def test_migrations_lead_to_names_that_there_are() -> None:
     assert set(script.CHOSEN_BY_VALUES.values()) == {attributes.FULL_RUNS_ONLY}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attribute", "value"),
     [

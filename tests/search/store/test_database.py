@@ -115,6 +115,7 @@ def test_a_database_without_our_tables_is_not_touched(tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_newer_version_is_refused(sqlite_url: str) -> None:
     open_database(sqlite_url, create=True).close()
     open_database(sqlite_url, create=True).close()  # again is a no-op
@@ -170,6 +171,7 @@ def test_the_clock_is_the_databases(database: Database, monkeypatch: pytest.Monk
 # Locks
 
 
+@pytest.mark.slow
 def test_the_lock_lets_in_one_at_a_time(database: Database, reopen: Any) -> None:
     inside: list[int] = []
     most: list[int] = []
@@ -283,6 +285,7 @@ OUTAGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", OUTAGES)
 def test_an_action_is_tried_again_until_it_succeeds(
     sqlite_database: Database, error: Exception
@@ -350,6 +353,7 @@ def test_what_is_no_outage_passes_at_once(sqlite_database: Database, error: Exce
     assert len(tries) == 1
 
 
+@pytest.mark.slow
 def test_a_restart_of_postgres_is_waited_out(postgres_url: str, postgres_server: Any) -> None:
     database = open_database(postgres_url, create=True, patience=20)
     optuna.create_study(storage=database.optuna, study_name="there")
@@ -411,6 +415,7 @@ def test_whoever_lost_the_lock_commits_nothing(
     assert len(attempts.read(database, [search.name])) == len(study.trials(search)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_lock_is_had_only_when_the_last_holders_commits_are_through(
     database: Database, postgres_server: Any, reopen: Any
@@ -440,6 +445,7 @@ def test_a_lock_is_had_only_when_the_last_holders_commits_are_through(
     thread.join(60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_holder_that_is_frozen_loses_the_lock(
     database: Database, make_study: Callable[..., Study], me: Worker, reopen: Any

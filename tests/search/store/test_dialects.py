@@ -54,9 +54,11 @@ def opened() -> Iterator[Callable[[str | sa.URL], Database]]:
 class TestPostgres:
     """Options of the URL, the environment, the role and the database."""
 
+    @pytest.mark.slow
     def test_ours_without_others(self, opened: Any, postgres_url: str) -> None:
         assert settings_of(opened(postgres_url), *OURS) == OURS
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("place", ["url", "environment", "service", "role"])
     def test_tables_are_where_the_user_wants_them(
         self,
@@ -100,6 +102,7 @@ class TestPostgres:
             "search_path": "team",
         }
 
+    @pytest.mark.slow
     def test_a_role_that_may_write_in_its_schema_alone_can_use_it(
         self, opened: Any, postgres_url: str, postgres_server: Any
     ) -> None:
@@ -140,6 +143,7 @@ class TestPostgres:
         assert "connect_timeout" not in engine_options(url)["connect_args"]
 
 
+@pytest.mark.slow
 def test_the_timeout_of_sqlite(sqlite_url: str, opened: Any) -> None:
     for url, milliseconds in ((sqlite_url, 60_000), (f"{sqlite_url}?timeout=2", 2000)):
         with opened(url).engine.connect() as connection:
@@ -184,6 +188,7 @@ class TestNames:
             assert self.excludes(first, opened(f"sqlite:///{name}")), name
         assert sorted(path.name for path in tmp_path.rglob("*.lock")) == ["x.db.lock"]
 
+    @pytest.mark.slow
     def test_hard_links_are_refused(self, sqlite_url: str, opened: Any, tmp_path: Path) -> None:
         opened(sqlite_url)
         (tmp_path / "other.db").hardlink_to(tmp_path / "tuneoff.db")
@@ -194,6 +199,7 @@ class TestNames:
         (tmp_path / "other.db").unlink()
         opened(sqlite_url)
 
+    @pytest.mark.slow
     def test_a_file_that_was_replaced_is_noticed(
         self, sqlite_url: str, opened: Any, tmp_path: Path
     ) -> None:
@@ -212,6 +218,7 @@ class TestNames:
         with again.lock("x"):
             pass
 
+    @pytest.mark.slow
     def test_a_lock_that_cannot_be_written(
         self, sqlite_url: str, opened: Any, tmp_path: Path
     ) -> None:

@@ -38,6 +38,7 @@ def attempt(sqlite_database: Any, me: Any) -> attempts.Attempt:
     return attempts.insert(sqlite_database, me, f"ledger/{next(_numbers)}", 0, 0, 0, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_each_call_is_made_again_when_the_database_is_back(
     sqlite_database: Any, attempt: attempts.Attempt, monkeypatch: pytest.MonkeyPatch, name: str
@@ -53,6 +54,7 @@ def test_each_call_is_made_again_when_the_database_is_back(
     assert found is None or [row.token for row in found] == [attempt.token]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_a_database_that_stays_away_is_an_outage(
     sqlite_database: Any, attempt: attempts.Attempt, monkeypatch: pytest.MonkeyPatch, name: str

@@ -40,6 +40,7 @@ def asked(database: Database, stop: Callable[[], bool]) -> Database:
     return replace(database, locks=Locks(database.engine, Patience(600, stop=stop)))
 
 
+@pytest.mark.slow
 def test_whoever_waits_says_for_whom_and_hears_the_wish_to_leave(
     database: Database, reopen: Any, hasty: None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -65,6 +66,7 @@ def test_whoever_waits_says_for_whom_and_hears_the_wish_to_leave(
             assert connection.scalar(sa.text(ADVISORY)) == 0
 
 
+@pytest.mark.slow
 def test_who_makes_the_tables_is_waited_for_and_named(
     storage_url: str, hasty: None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -80,6 +82,7 @@ def test_who_makes_the_tables_is_waited_for_and_named(
     open_database(storage_url, create=True).close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_wait_in_slices_ends_with_the_lock(database: Database, reopen: Any, hasty: None) -> None:
     other, got = reopen(database), threading.Event()
@@ -96,6 +99,7 @@ def test_a_wait_in_slices_ends_with_the_lock(database: Database, reopen: Any, ha
     assert got.is_set()
 
 
+@pytest.mark.slow
 def test_the_users_timeouts_are_back_after_a_lock(postgres_url: str) -> None:
     options = "-c idle_session_timeout=7min -c lock_timeout=3s"
     url = sa.make_url(postgres_url).update_query_dict({"options": options})
@@ -260,6 +264,7 @@ def pgbouncer(postgres_url: str) -> Iterator[Pgbouncer]:
         pooler.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"default_pool_size": 1}, {"server_round_robin": 1}])
 def test_a_pooler_of_transactions_is_refused(
     pgbouncer: Pgbouncer, postgres_url: str, settings: dict[str, object]
@@ -285,6 +290,7 @@ def test_a_pooler_of_statements_is_refused(pgbouncer: Pgbouncer, postgres_url: s
         open_database(pgbouncer.url(name), create=True)
 
 
+@pytest.mark.slow
 def test_a_pooler_of_sessions_will_do(pgbouncer: Pgbouncer, postgres_url: str) -> None:
     """It takes no options of a connection, which we sent."""
     pgbouncer.start("session")
@@ -296,6 +302,7 @@ def test_a_pooler_of_sessions_will_do(pgbouncer: Pgbouncer, postgres_url: str) -
     database.close()
 
 
+@pytest.mark.slow
 def test_a_pooler_that_begins_to_hand_out_sessions_is_noticed_at_the_next_lock(
     pgbouncer: Pgbouncer, postgres_url: str
 ) -> None:

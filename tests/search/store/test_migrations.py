@@ -205,6 +205,7 @@ def test_every_attribute_of_ours_gets_its_new_name_and_nobody_elses(old_url: str
         assert not old
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create", [False, True])
 def test_the_open_repeats_of_a_database_of_version_2_are_those_of_its_study_files(
     old_url: str, create: bool, caplog: pytest.LogCaptureFixture
@@ -382,6 +383,7 @@ def test_an_old_database_whose_workers_run_is_left_alone(
         assert read_rows(old_url) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["dead", "silent"])
 def test_workers_that_are_gone_do_not_stand_in_the_way(
     old_url: str, gone: str, doomed: Worker
@@ -439,6 +441,7 @@ def test_who_may_not_change_the_tables_is_told_who_must(
 # Going on
 
 
+@pytest.mark.slow
 def test_a_study_of_an_older_version_takes_a_horizon(old_url: str, tmp_path: Path) -> None:
     """Its search is made when the file asks for it, and not before."""
     database = open_database(old_url, patience=5)

@@ -164,6 +164,7 @@ class TestWaitedFor:
         patient.close()
         database.close()
 
+    @pytest.mark.slow
     def test_whoever_is_asked_to_leave_does(
         self, postgres_url: str, postgres_server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -193,6 +194,7 @@ class TestRefused:
         file.write_text(before)
         postgres_server.execute("SELECT pg_reload_conf()")
 
+    @pytest.mark.slow
     def test_a_wrong_password(self, with_password: sa.URL) -> None:
         for password in ("wrong", None):
             with pytest.raises(StorageError, match=r"password.*check the address, the user"):

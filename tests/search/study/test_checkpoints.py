@@ -505,6 +505,7 @@ class TestSlowStore:
         # The first checkpoint, and the newest when that was stored: those between never were.
         assert gate.begun == 2
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("end", ["paused", "released"])
     def test_what_others_rely_on_is_stored_before_the_ledger_says_so(
         self, gate: Gate, study: Any, make_trainer: Any, me: Any, monkeypatch: Any,
@@ -538,6 +539,7 @@ class TestSlowStore:
         (row,) = attempts.read(study.database, [study.arms[0].name])
         assert (row.end, row.epochs) == (end, 4)
 
+    @pytest.mark.slow
     def test_a_kill_loses_what_was_not_stored_yet(
         self, gate: Gate, study: Any, make_trainer: Any, doomed: Any, me: Any, never: Any,
         tmp_path: Path,
@@ -564,6 +566,7 @@ class TestSlowStore:
         rows = attempts.read(study.database, [study.arms[0].name])
         assert [(row.from_epoch, row.epochs) for row in rows] == [(0, 4), (1, EPOCHS - 1)]
 
+    @pytest.mark.slow
     def test_a_worker_whose_store_hangs_does_not_keep_its_trial(
         self, gate: Gate, study: Any, make_trainer: Any, me: Any, never: Any
     ) -> None:
@@ -585,6 +588,7 @@ class TestSlowStore:
         assert False not in ticks
         assert stored_in(study) == ["000001-00000000.json"]
 
+    @pytest.mark.slow
     def test_a_run_that_is_pruned_waits_for_no_upload(
         self, gate: Gate, study: Any, make_trainer: Any, me: Any, never: Any
     ) -> None:
@@ -600,6 +604,7 @@ class TestSlowStore:
         assert outcome == Pruned()
         assert stored_in(study) == []
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("epoch", [1, EPOCHS])
     def test_a_store_that_refuses_ends_the_attempt(
         self, study: Any, make_trainer: Any, me: Any, never: Any, monkeypatch: Any, epoch: int
@@ -672,6 +677,7 @@ def of_other_images(content: bytes) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["validation", "test"])
 @pytest.mark.parametrize(
     "damage",

@@ -47,6 +47,7 @@ def test_equal_files_give_equal_designs_and_other_seeds_others(
     assert first == same != other
 
 
+@pytest.mark.slow
 def test_a_space_of_few_configurations_is_taken_whole(
     spec_values: Callable[..., dict[str, Any]],
 ) -> None:

@@ -104,6 +104,7 @@ def test_one_lucky_full_training_is_not_the_best_evidence(study: Any) -> None:
     assert rates(known(study))[0] == 0.02
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_is_no_noise_and_counts_as_guessing(study: Any) -> None:
     hand = [search for search in study.arms if search.arm == "hand"]
     for search, error in zip(hand, (0.2, 0.21, CHANCE), strict=True):

@@ -26,6 +26,7 @@ def elsewhere(tmp_path: Path) -> Callable[[Study], Study]:
     return lambda study: replace(study, work=tmp_path / "elsewhere")
 
 
+@pytest.mark.slow
 def test_the_first_workers_folder_is_the_studys(
     database: Any, make_study: Any, elsewhere: Any
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_folder_that_is_moved_with_its_mark_stays_the_studys(
         check_folder(study)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["deleted", "emptied", "torn"])
 def test_a_folder_that_lost_its_mark_is_refused_until_the_study_is_created_again(
     sqlite_database: Any, make_study: Any, damage: str, caplog: Any
@@ -73,6 +75,7 @@ def test_a_folder_that_lost_its_mark_is_refused_until_the_study_is_created_again
     check_folder(study)
 
 
+@pytest.mark.slow
 def test_another_folder_is_taken_when_nobody_works_in_the_first(
     database: Any, make_study: Any, elsewhere: Any, me: Any, caplog: Any
 ) -> None:

@@ -69,6 +69,7 @@ def test_the_reference_and_the_order_of_the_baselines() -> None:
     assert baselines_of(("random", "bayes", "tpe", "hand"), "bayes") == ["hand", "random", "tpe"]
 
 
+@pytest.mark.slow
 @given(some_picks, some_counts, some_counts, some_seeds)
 def test_without_a_bound_every_pick_has_the_seeds_or_as_many_as_repeats_share_it(
     picks: dict[Pick, str], there: dict[str, int], granted: dict[str, int], seeds: int
@@ -99,6 +100,7 @@ def test_a_pick_that_one_arm_repeats_has_as_many_seeds_as_repeats() -> None:
     assert allocate(picks, ARMS, 8, {}, {}).trainings["h"] == 8
 
 
+@pytest.mark.slow
 @given(some_picks, some_counts, some_counts, some_seeds, some_bounds)
 def test_a_bound_is_never_exceeded_and_nothing_is_taken_away(
     picks: dict[Pick, str],
@@ -117,6 +119,7 @@ def test_a_bound_is_never_exceeded_and_nothing_is_taken_away(
         assert had <= plan.trainings.get(key, 0) <= max(had, seeds * most[key])
 
 
+@pytest.mark.slow
 @given(some_picks, some_counts, some_counts, some_seeds, some_bounds, st.randoms())
 def test_any_worker_that_comes_at_any_time_finds_the_same_plan(
     picks: dict[Pick, str],
@@ -138,6 +141,7 @@ def test_any_worker_that_comes_at_any_time_finds_the_same_plan(
     assert whole == plan
 
 
+@pytest.mark.slow
 @given(some_picks, some_seeds, some_bounds)
 def test_every_pick_is_trained_once_before_any_is_trained_again(
     picks: dict[Pick, str], seeds: int, bound: int

@@ -58,6 +58,7 @@ def optuna_studies(study: Any) -> list[str]:
     return sorted(set(mine) - {"full", "ensemble"})
 
 
+@pytest.mark.slow
 def test_opened_repeats_are_seen_by_whoever_reads_the_study(database: Any, make_study: Any) -> None:
     study = make_study(database, arms=ARMS)
     assert (study.repeats, study.standing()) == (1, Standing(draining=False, repeats=1))
@@ -92,6 +93,7 @@ def test_what_a_process_holds_of_a_study_is_kept_when_it_grows(
     assert grown.grown(1) is grown
 
 
+@pytest.mark.slow
 def test_repeats_are_never_closed(database: Any, make_study: Any) -> None:
     study = open_repeats(make_study(database, arms=ARMS), 3)
     assert open_repeats(study, 2).repeats == 3
@@ -169,6 +171,7 @@ def test_one_query_tells_a_worker_whether_to_leave_and_what_was_opened(
     assert len(statements) == 1
 
 
+@pytest.mark.slow
 def test_what_was_entered_by_hand_in_every_repeat_is_entered_in_the_new_ones(
     database: Any, make_study: Any
 ) -> None:

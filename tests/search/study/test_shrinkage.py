@@ -53,6 +53,7 @@ class TestNoise:
         assert noise_variance(good + bad, 10**6) < 0.01**2
 
 
+@pytest.mark.slow
 def test_a_lucky_draw_seldom_beats_an_average_over_repeats() -> None:
     """Thirty configurations that are a little worse were run once each, and one is lucky."""
     rng = np.random.default_rng(0)
@@ -68,6 +69,7 @@ def test_a_lucky_draw_seldom_beats_an_average_over_repeats() -> None:
     assert by_expected >= 35
 
 
+@pytest.mark.slow
 def test_what_is_chosen_is_better_than_by_means() -> None:
     """Over many searches; the population has a plateau of good ones and a tail of bad ones."""
     rng = np.random.default_rng(0)

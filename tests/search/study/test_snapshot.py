@@ -186,6 +186,7 @@ def test_a_trial_that_was_stored_whole_has_no_attempts(
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.3)
 
 
+@pytest.mark.slow
 def test_what_a_trial_became_later_is_left_out(
     database: Any, make_study: Any, me: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_changed_data_are_refused(database: Any, parts: Any) -> None:
         create_study(database, spec, replace(task, digest="e" * 64), made.work)
 
 
+@pytest.mark.slow
 def test_a_creation_that_was_cut_off_is_finished_by_the_next(
     database: Any, make_study: Any, spec_values: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ class Scripted:
         raise AssertionError
 
 
+@pytest.mark.slow
 def test_a_claim_is_a_new_trial_and_its_first_attempt(
     database: Any, make_study: Any, me: Worker
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_claim_is_a_new_trial_and_its_first_attempt(
     assert (now.spent, now.reserved) == (0, 3)
 
 
+@pytest.mark.slow
 def test_the_budget_counts_what_is_spent_and_what_is_promised(
     database: Any, make_study: Any, me: Worker
 ) -> None:
@@ -115,6 +117,7 @@ def _claim_all(url: str, name: str, work: Path, me: Worker, barrier: Any, result
     results.put(mine)
 
 
+@pytest.mark.slow
 def test_what_is_settled_is_read_once_and_counted_for_ever(
     database: Any, make_study: Any, me: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +155,7 @@ def test_what_is_settled_is_read_once_and_counted_for_ever(
     assert read_state(study, search).spent == 3
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_told_after_it_was_read_is_no_orphan(
     database: Any, make_study: Any, me: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +219,7 @@ def test_claims_at_once_get_different_trials(
     assert sorted(c.trial.number for c in found) == list(range(6))
 
 
+@pytest.mark.slow
 def test_what_waits_comes_first_and_once(database: Any, make_study: Any, me: Worker) -> None:
     study = make_study(database)
     search = study.arms[0]
@@ -226,6 +231,7 @@ def test_what_waits_comes_first_and_once(database: Any, make_study: Any, me: Wor
     assert own(claim(study, search, me)).trial.number == 1
 
 
+@pytest.mark.slow
 def test_what_waits_must_be_paid_for_too(database: Any, make_study: Any, me: Worker) -> None:
     study = make_study(database, budget={"epochs": 5})
     search = study.arms[0]
@@ -242,6 +248,7 @@ def test_what_waits_must_be_paid_for_too(database: Any, make_study: Any, me: Wor
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["released", "lost", "failed"])
 def test_an_orphan_is_taken_over_where_it_was(
     database: Any, make_study: Any, me: Worker, kind: str
@@ -259,6 +266,7 @@ def test_an_orphan_is_taken_over_where_it_was(
     assert (second.before.number, second.before.end) == (0, kind)
 
 
+@pytest.mark.slow
 def test_silence_is_loss_after_the_grace_period(
     age: Any, database: Any, make_study: Any, me: Worker
 ) -> None:
@@ -276,6 +284,7 @@ def test_silence_is_loss_after_the_grace_period(
         attempts.touch(database, first.attempt)
 
 
+@pytest.mark.slow
 def test_the_dead_are_succeeded_at_once(
     database: Any, make_study: Any, me: Worker, doomed: Worker
 ) -> None:
@@ -284,6 +293,7 @@ def test_the_dead_are_succeeded_at_once(
     assert own(claim(study, study.arms[0], me)).attempt.number == 1
 
 
+@pytest.mark.slow
 def test_one_of_many_takes_over(database: Any, make_study: Any, me: Any, doomed: Any) -> None:
     study = make_study(database, budget={"epochs": 6})
     search = study.arms[0]
@@ -294,6 +304,7 @@ def test_one_of_many_takes_over(database: Any, make_study: Any, me: Any, doomed:
     assert found[2] is Nothing.WAIT
 
 
+@pytest.mark.slow
 def test_too_many_losses_fail_a_trial_with_the_reason(
     database: Any, make_study: Any, me: Worker, doomed: Worker
 ) -> None:
@@ -310,6 +321,7 @@ def test_too_many_losses_fail_a_trial_with_the_reason(
     assert read_state(study, search).reserved == 3
 
 
+@pytest.mark.slow
 def test_an_open_attempt_at_a_finished_trial_is_closed_as_finished(
     database: Any, make_study: Any, me: Worker, doomed: Worker
 ) -> None:
@@ -325,6 +337,7 @@ def test_an_open_attempt_at_a_finished_trial_is_closed_as_finished(
     assert end_stale_attempts(study, search) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone_after", ["trial", "waiting"])
 def test_a_trial_without_an_attempt_is_taken_over(
     database: Any,
@@ -351,6 +364,7 @@ def test_a_trial_without_an_attempt_is_taken_over(
     assert found.attempt.until_epoch == (2 if gone_after == "trial" else 3)
 
 
+@pytest.mark.slow
 def test_paused_trials_are_resumed_or_told_in_the_end(
     database: Any, make_study: Any, me: Worker
 ) -> None:
@@ -378,6 +392,7 @@ def test_paused_trials_are_resumed_or_told_in_the_end(
     assert (left.state, left.value) == (TrialState.PRUNED, 1 / 3)
 
 
+@pytest.mark.slow
 def test_a_resumption_costs_only_what_is_still_to_come(
     database: Any, make_study: Any, me: Worker
 ) -> None:
@@ -390,6 +405,7 @@ def test_a_resumption_costs_only_what_is_still_to_come(
     assert own(claim(study, search, me)).attempt.reserved == 1
 
 
+@pytest.mark.slow
 def test_a_job_that_the_budget_cannot_pay_is_not_started(
     database: Any, make_study: Any, me: Worker
 ) -> None:
@@ -403,6 +419,7 @@ def test_a_job_that_the_budget_cannot_pay_is_not_started(
     assert len(study.trials(search)) == 1
 
 
+@pytest.mark.slow
 def test_a_trial_is_told_once(database: Any, make_study: Any, me: Worker) -> None:
     study = make_study(database)
     search = study.arms[0]
@@ -414,6 +431,7 @@ def test_a_trial_is_told_once(database: Any, make_study: Any, me: Worker) -> Non
     assert (told.state, told.value, told.user_attrs) == (TrialState.COMPLETE, 0.25, {})
 
 
+@pytest.mark.slow
 def test_promoted_trials_know_no_budget(database: Any, make_study: Any, me: Worker) -> None:
     study = make_study(database, promote={"epochs": 1000})
     for lr in (0.1, 0.2):
@@ -461,6 +479,7 @@ class TestAsksWithoutTheLock:
         def after(self, history: Any, trial: Any) -> Any:
             raise AssertionError
 
+    @pytest.mark.slow
     def test_a_slow_policy_holds_up_no_other_search(
         self, sqlite_database: Any, make_study: Any, me: Worker, reopen: Any
     ) -> None:
@@ -489,6 +508,7 @@ class TestAsksWithoutTheLock:
         thread.join(60)
         assert own(found[0]).trial.number == 0
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("trials", [1, 2])
     def test_two_that_ask_at_once_start_different_trials_within_the_budget(
         self, database: Any, make_study: Any, me: Worker, reopen: Any, trials: int
@@ -525,6 +545,7 @@ class TestAsksWithoutTheLock:
         now = read_state(study, study.arms[0])
         assert (now.spent, now.reserved) == (0, 3 * trials)
 
+    @pytest.mark.slow
     def test_a_paused_trial_is_resumed_by_one_of_two(
         self, database: Any, make_study: Any, me: Worker, reopen: Any
     ) -> None:
@@ -563,6 +584,7 @@ class TestAsksWithoutTheLock:
             thread.join(60)
         assert sorted((c.trial.number, c.attempt.number) for c in found) == [(0, 1), (1, 0)]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("database", ["postgres"], indirect=True)
     def test_a_policy_may_take_longer_than_the_lock_waits_for_its_holder(
         self, database: Any, make_study: Any, me: Worker, reopen: Any
@@ -593,6 +615,7 @@ class TestAsksWithoutTheLock:
 
         return meddle, locked
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("seconds", "others", "where"),
         [
@@ -620,6 +643,7 @@ class TestAsksWithoutTheLock:
         assert found.trial.number == others
         assert found.trial.stored.params["lr"] == 1 / (2 + others)
 
+    @pytest.mark.slow
     def test_epochs_that_end_meanwhile_make_no_difference(
         self, sqlite_database: Any, make_study: Any, me: Worker
     ) -> None:

@@ -96,6 +96,7 @@ def test_restarts_of_one_worker_on_this_machine_count_once(doomed: Worker) -> No
     assert not crew("a/4", "a/9").is_hopeless(rows, 3)
 
 
+@pytest.mark.slow
 def test_who_is_there(database: Any, make_study: Any, me: Worker, doomed: Worker, age: Any) -> None:
     study = make_study(database, workers={"grace_seconds": 60.0})
     name = study.arms[0].name

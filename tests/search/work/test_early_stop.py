@@ -91,6 +91,7 @@ def test_paused_trials_are_told_as_at_a_spent_budget(
     assert TrialState.RUNNING not in states
 
 
+@pytest.mark.slow
 def test_a_search_that_goes_on_has_not_stopped(
     sqlite_database: Database, make_study: Callable[..., Study], make_trainer: Any, me: Worker
 ) -> None:

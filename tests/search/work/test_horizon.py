@@ -66,6 +66,7 @@ def rows(study: Any) -> list[tuple[float, int, int]]:
     return [(t.params["lr"], HORIZON.of(t), REPLICA.of(t)) for t in study.trials(study.horizon)]
 
 
+@pytest.mark.slow
 def test_each_run_is_enqueued_once_the_short_ones_first(searched: Any) -> None:
     assert not is_promoted(searched)
     assert enqueue_horizon(searched) == 12
@@ -87,6 +88,7 @@ def test_a_horizon_is_a_training_of_its_own(searched: Any) -> None:
         assert SEED.of(stored) == (7, 3_000_000 + HORIZON.of(stored), 0)
 
 
+@pytest.mark.slow
 def test_what_each_arm_recommends_is_in_the_sample(searched: Any) -> None:
     enqueue_horizon(searched)
     sample = SAMPLE.of(searched.optuna_study(searched.horizon))
@@ -110,6 +112,7 @@ def test_runs_that_diverged_are_not_drawn(make_study: Any, sqlite_database: Any)
     assert rows(study) == [(0.1, 2, 0), (0.1, 4, 0)]
 
 
+@pytest.mark.slow
 def test_a_later_search_run_does_not_change_the_sample(searched: Any) -> None:
     enqueue_horizon(searched)
     before = SAMPLE.of(searched.optuna_study(searched.horizon))
@@ -120,6 +123,7 @@ def test_a_later_search_run_does_not_change_the_sample(searched: Any) -> None:
     )) == before  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_cut_off_step_is_done_again_by_whoever_comes_next(
     searched: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +149,7 @@ def test_a_cut_off_step_is_done_again_by_whoever_comes_next(
     assert SAMPLE.of(searched.optuna_study(searched.horizon)) == before
 
 
+@pytest.mark.slow
 def test_several_at_once_enqueue_each_run_once(searched: Any, reopen: Any) -> None:
     studies = [
         open_study(reopen(searched.database), searched.name, searched.work) for _ in range(4)
@@ -213,6 +218,7 @@ def test_a_worker_that_is_stopped_in_between_is_continued(
     assert len(rows(study)) == len(set(rows(study))) == 12
 
 
+@pytest.mark.slow
 def test_without_the_section_there_is_nothing_of_it(
     make_study: Any, sqlite_database: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -253,6 +259,7 @@ def test_horizons_and_seeds_may_grow(searched: Any) -> None:
     assert Snapshot.of(longer).sample == Snapshot.of(searched).sample
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -68,6 +68,7 @@ def test_a_bad_option_gets_one_line(space: SearchSpace, words: list[str], messag
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_configuration_waits_in_every_repeat(database: Any, make_study: Any) -> None:
     study = make_study(database, arms=HAND, repeats=2)
     labels = enqueue_by_hand(study, {"lr": 0.03}, None, None, "a hunch")
@@ -80,6 +81,7 @@ def test_a_configuration_waits_in_every_repeat(database: Any, make_study: Any) -
         assert ENTERED.of(first).endswith("+00:00")
 
 
+@pytest.mark.slow
 def test_a_promised_budget_refuses_and_adds_nothing(database: Any, make_study: Any) -> None:
     study = make_study(database, arms=HAND, repeats=2)
     for lr in (0.01, 0.02, 0.03):
@@ -91,6 +93,7 @@ def test_a_promised_budget_refuses_and_adds_nothing(database: Any, make_study: A
     assert [len(study.trials(g)) for g in study.arms if g.arm == "hand"] == [0, 3]
 
 
+@pytest.mark.slow
 def test_what_is_entered_is_run_and_paid_for(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
@@ -131,6 +134,7 @@ def test_many_who_enter_at_once_share_what_is_left(
     assert len(study.trials(study.arms[0])) == 2
 
 
+@pytest.mark.slow
 def test_who_comes_too_late_for_one_repeat_is_told_where_it_was_added(
     sqlite_database: Any, make_study: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +167,7 @@ def test_a_choice_is_written_as_in_the_file(spec_values: Any, text: str, value: 
         parse_params(space, ["--lr", "0.1", f"--{name}", "perhaps"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arms", "arm", "repeat", "message"),
     [

@@ -60,6 +60,7 @@ def make(
     return study
 
 
+@pytest.mark.slow
 def test_results_on_validation_and_test_data_are_stored(make: Any, me: Any, never: Any) -> None:
     study = make()
     work(study, study.arms, LoopTrainer(), me, never)
@@ -71,6 +72,7 @@ def test_results_on_validation_and_test_data_are_stored(make: Any, me: Any, neve
     assert (full.value, TEST_ERROR.get(full)) == (0.1, 0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("saves", "begins", "paid"), [(True, 2, 4), (False, 0, 6)])
 def test_what_is_trained_again_is_paid_again(
     make: Any, me: Any, never: Any, caplog: Any, saves: bool, begins: int, paid: int
@@ -90,6 +92,7 @@ def test_what_is_trained_again_is_paid_again(
     assert ("saved nothing to go on from after epoch 2" in caplog.text) == (not saves)
 
 
+@pytest.mark.slow
 def test_a_run_that_errs_fails_with_one_line(make: Any, me: Any, never: Any) -> None:
     study = make("def train(params, context):\n    context.report(1, 'good')\n")
     work(study, study.arms, LoopTrainer(), me, never)
@@ -98,6 +101,7 @@ def test_a_run_that_errs_fails_with_one_line(make: Any, me: Any, never: Any) -> 
     assert "reported 'good' as the value of epoch 1; report a number" in FAILURE.of(trial)
 
 
+@pytest.mark.slow
 def test_what_its_metric_cannot_be_fails(make: Any, me: Any, never: Any) -> None:
     study = make("def train(params, context):\n    yield 93.5\n")
     work(study, study.arms, LoopTrainer(), me, never)
@@ -112,6 +116,7 @@ def test_a_run_that_diverges_is_given_the_worst_value(make: Any, me: Any, never:
     assert (DIVERGED.get(trial), trial.value) == (2, 1.0)
 
 
+@pytest.mark.slow
 def test_what_is_maximised_is_stored_so_that_lower_is_better(
     make: Any, me: Any, never: Any
 ) -> None:

@@ -109,6 +109,7 @@ def runs(study: Any) -> list[tuple[float, int]]:
     return [(t.params["lr"], REPLICA.of(t)) for t in trials]
 
 
+@pytest.mark.slow
 def test_picks_and_top_are_enqueued_once(searched: Any) -> None:
     assert not is_promoted(searched)
     assert enqueue_full(searched) == len(WANTED)
@@ -134,6 +135,7 @@ def finish(study: Any, errors: Mapping[float, list[float]]) -> list[tuple[float,
     return [(t.params["lr"], REPLICA.of(t)) for t in waiting]
 
 
+@pytest.mark.slow
 def test_the_best_of_all_full_trainings_gets_as_many_seeds_as_the_top(
     make_study: Any, sqlite_database: Any
 ) -> None:
@@ -161,6 +163,7 @@ def test_the_best_of_all_full_trainings_gets_as_many_seeds_as_the_top(
     assert {t.params["lr"] for t in study.trials(study.ensemble)} == {0.01}
 
 
+@pytest.mark.slow
 def test_one_that_was_only_lucky_leaves_the_place_to_the_next(
     make_study: Any, sqlite_database: Any
 ) -> None:
@@ -197,6 +200,7 @@ class TestHowOftenPicksAreTrained:
 
         return make
 
+    @pytest.mark.slow
     def test_every_pick_has_the_same_seeds_and_equal_picks_are_trained_once(
         self, make: Any
     ) -> None:
@@ -213,6 +217,7 @@ class TestHowOftenPicksAreTrained:
         ]
         assert errors == [3, 3, 3, 3]
 
+    @pytest.mark.slow
     def test_trainings_of_an_earlier_version_are_not_done_again(self, make: Any) -> None:
         """There the seed of a pick was that of its repeat, and the top had seeds of its own."""
         study = make()
@@ -224,6 +229,7 @@ class TestHowOftenPicksAreTrained:
         assert sorted(runs(study)[5:]) == [(0.02, 0), (0.02, 2), (0.03, 0), (0.03, 2)]
         assert enqueue_full(study) == 0
 
+    @pytest.mark.slow
     def test_a_seed_that_is_out_of_range_counts_in_number(self, make: Any) -> None:
         study = make()
         template = NewTrial({"lr": 0.03}, 0, REPLICA.entry(7))
@@ -231,6 +237,7 @@ class TestHowOftenPicksAreTrained:
         assert enqueue_full(study) == 8
         assert [seed for lr, seed in runs(study) if lr == 0.03] == [7, 0, 1]
 
+    @pytest.mark.slow
     def test_a_training_that_failed_is_not_tried_for_ever(self, make: Any) -> None:
         study = make()
         enqueue_full(study)
@@ -241,6 +248,7 @@ class TestHowOftenPicksAreTrained:
         assert enqueue_full(study) == 0
         assert is_promoted(study)
 
+    @pytest.mark.slow
     def test_a_bound_on_judging(self, make: Any) -> None:
         """0.01 is the top, and costs the bound nothing: four trainings are for the others."""
         study = make(compare={"epochs": 9})
@@ -251,6 +259,7 @@ class TestHowOftenPicksAreTrained:
         assert is_promoted(study)
         assert unjudged_picks(Snapshot.of(study)) == ()
 
+    @pytest.mark.slow
     def test_a_bound_that_is_raised_goes_on_from_what_is_there(self, make: Any) -> None:
         study = make(compare={"epochs": 2})
         assert enqueue_full(study) == 3  # the top
@@ -401,6 +410,7 @@ class TestMembersAreWhatTheyAreTrainedWith:
         with study.database.engine.begin() as connection:
             assert connection.execute(gone).rowcount == len(ids)
 
+    @pytest.mark.slow
     def test_no_stale_member_is_combined(
         self, promoted: Any, make_trainer: Any, me: Any, never: Any, caplog: Any
     ) -> None:
@@ -432,6 +442,7 @@ class TestMembersAreWhatTheyAreTrainedWith:
         errors = [trial.value for trial in study.trials(study.ensemble)[2:]]
         assert [member.validation_error for member in stored.members] == errors
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("better", [False, True])
     def test_a_study_of_an_earlier_version_goes_on(
         self, promoted: Any, make_trainer: Any, me: Any, never: Any, reopen: Any, better: bool
@@ -450,6 +461,7 @@ class TestMembersAreWhatTheyAreTrainedWith:
             [(2, {"lr": 0.03}), (3, {"lr": 0.03})] if better else before
         )
 
+    @pytest.mark.slow
     def test_what_is_combined_meanwhile_by_another_stands(
         self, searched: Any, make_trainer: Any, me: Any, never: Any
     ) -> None:
@@ -542,6 +554,7 @@ def test_a_search_without_a_full_run_promotes_nothing(
     assert read_results(Snapshot.of(study)).runs[0].recommendation is None
 
 
+@pytest.mark.slow
 def test_results_follow_the_ledger(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:

@@ -41,6 +41,7 @@ def claims(study: Study, search: Search, *workers: Worker) -> list[bool]:
 
 
 class TestRoom:
+    @pytest.mark.slow
     def test_there_is_one_worker_a_search_while_there_is_a_search_for_each(
         self, database: Any, make_study: Any, me: Any
     ) -> None:
@@ -54,6 +55,7 @@ class TestRoom:
         # Three workers and two searches: one of these has two.
         assert claims(study, first, three) == [True]
 
+    @pytest.mark.slow
     def test_it_is_free_when_its_worker_has_ended_a_run(
         self, database: Any, make_study: Any, me: Any
     ) -> None:
@@ -65,6 +67,7 @@ class TestRoom:
         finish(study, mine)
         assert claims(study, search, named(me, 1), named(me, 0)) == [True, False]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "arm",
         [
@@ -100,6 +103,7 @@ class TestRoom:
             )
             assert claims(study, study.arms[0], *workers) == expected
 
+    @pytest.mark.slow
     def test_a_lost_trial_is_taken_over(
         self, database: Any, make_study: Any, me: Any, doomed: Any
     ) -> None:
@@ -112,6 +116,7 @@ class TestRoom:
         assert (found.trial.number, found.attempt.number) == (lost.trial.number, 1)
         assert claims(study, search, named(me, 1)) == [False]
 
+    @pytest.mark.slow
     def test_of_several_that_ask_at_once_one_comes_in(
         self, database: Any, reopen: Any, make_study: Any, me: Any
     ) -> None:
@@ -252,6 +257,7 @@ def test_any_number_of_workers_tries_the_same(
     assert run(4) == alone
 
 
+@pytest.mark.slow
 def test_top_k_tries_the_same_even_with_all_workers_in_one_search(
     sqlite_database: Any, reopen: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:

@@ -39,6 +39,7 @@ def rows(study: Study) -> list[Attempt]:
     return attempts.read(study.database, [study.arms[0].name])
 
 
+@pytest.mark.slow
 def test_a_run_that_would_end_after_the_budget_does_not_count(
     database: Database, make_study: MakeStudy, make_trainer: Any, me: Worker
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_run_that_would_end_after_the_budget_does_not_count(
     assert recommend(study.trials(search)) in (one, two)
 
 
+@pytest.mark.slow
 def test_it_is_shown_in_both_currencies(
     sqlite_database: Database, make_study: MakeStudy, make_trainer: Any, me: Worker
 ) -> None:
@@ -77,6 +79,7 @@ def test_it_is_shown_in_both_currencies(
     assert [step.seconds for step in run.steps] == [1.5, 3.0, 4.5]
 
 
+@pytest.mark.slow
 def test_what_is_left_is_about_what_it_will_be(
     sqlite_database: Database, make_study: MakeStudy, make_trainer: Any, me: Worker
 ) -> None:
@@ -96,6 +99,7 @@ def test_what_is_left_is_about_what_it_will_be(
     assert left() == 0
 
 
+@pytest.mark.slow
 def test_what_a_lost_worker_leaves_is_gone_on_with_only_in_time(
     database: Database, make_study: MakeStudy, make_trainer: Any, me: Worker, age: Any
 ) -> None:
@@ -119,6 +123,7 @@ def test_what_a_lost_worker_leaves_is_gone_on_with_only_in_time(
     ]
 
 
+@pytest.mark.slow
 def test_epochs_that_only_a_checkpoint_has_are_entered_with_their_seconds(
     database: Database, make_study: MakeStudy, make_trainer: Any, me: Worker, age: Any
 ) -> None:
@@ -144,6 +149,7 @@ def test_epochs_that_only_a_checkpoint_has_are_entered_with_their_seconds(
     assert all(row.seconds == HALF * row.epochs for row in rows(study))
 
 
+@pytest.mark.slow
 def test_runs_that_diverge_cost_time(
     sqlite_database: Database, make_study: MakeStudy, make_trainer: Any, me: Worker
 ) -> None:
@@ -197,6 +203,7 @@ def test_every_way_of_searching_ends(
     assert all(trial.state.is_finished() for trial in study.trials(study.arms[0]))
 
 
+@pytest.mark.slow
 def test_a_run_by_hand_fits_as_long_as_there_is_time(
     sqlite_database: Database, make_study: MakeStudy, make_trainer: Any, me: Worker
 ) -> None:

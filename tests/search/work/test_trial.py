@@ -55,6 +55,7 @@ def with_policy(found: Claim, policy: Any) -> Claim:
     return replace(found, trial=replace(found.trial, search=search))
 
 
+@pytest.mark.slow
 def test_a_worker_that_lost_its_trial_writes_nothing(
     age: Any, database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, reopen: Any,
     check_ledger: Any,
@@ -132,6 +133,7 @@ def test_a_hanging_trial_is_taken_over_while_its_worker_lives_but_a_slow_one_is_
     assert seen == [False]
 
 
+@pytest.mark.slow
 def test_a_promoted_run_is_scored_once_it_is_done(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_promoted_run_is_scored_once_it_is_done(
     assert trainer.newest(folder) == folder / "000004-00000000.json"
 
 
+@pytest.mark.slow
 def test_search_trials_never_see_the_test_split(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -163,6 +166,7 @@ def test_search_trials_never_see_the_test_split(
     assert trainer.evaluated == []
 
 
+@pytest.mark.slow
 def test_a_trial_says_that_it_went_on_in_smaller_parts(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -183,6 +187,7 @@ def no_records() -> Generator[EpochRecord, None, None]:
     yield from ()
 
 
+@pytest.mark.slow
 def test_every_way_to_end(
     sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -240,6 +245,7 @@ def test_every_way_to_end(
     assert folder.exists()
 
 
+@pytest.mark.slow
 def test_an_interruption_after_an_epoch_pays_for_it(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
@@ -281,6 +287,7 @@ class TestACheckpointIsGone:
     def spent(self, study: Any) -> int:
         return read_state(study, study.arms[0]).spent
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("budget", [5, 8])
     def test_what_the_budget_allows_is_trained_again_and_paid_for(
         self, cut_off: Any, make_trainer: Any, me: Any, never: Any, caplog: Any, budget: int
@@ -297,6 +304,7 @@ class TestACheckpointIsGone:
         work(study, study.arms, make_trainer(), me, never)
         assert self.spent(study) == budget
 
+    @pytest.mark.slow
     def test_a_run_that_was_cut_off_comes_to_its_end_and_it_is_said_what_that_cost(
         self, cut_off: Any, make_trainer: Any, me: Any, never: Any, caplog: Any
     ) -> None:
@@ -312,6 +320,7 @@ class TestACheckpointIsGone:
         said = how_to_read(ReportData(results, compare(results), [], []))
         assert any(line.startswith("random/0 has trained 5 epochs, 1 more") for line in said)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("budget", "state"), [(4, TrialState.PRUNED), (5, TrialState.COMPLETE)]
     )
@@ -327,6 +336,7 @@ class TestACheckpointIsGone:
         assert self.spent(study) == (5 if state == TrialState.COMPLETE else 2)
         assert not any(row.live for row in attempts.read(study.database, [search.name]))
 
+    @pytest.mark.slow
     def test_a_run_that_diverges_before_its_first_tick_is_counted_from_where_it_starts(
         self, cut_off: Any, make_trainer: Any, me: Any, never: Any
     ) -> None:
@@ -365,6 +375,7 @@ class ResumeFirst:
         return Decision.CONTINUE
 
 
+@pytest.mark.slow
 def test_an_error_that_is_no_text_is_stored_as_text(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any,
     caplog: pytest.LogCaptureFixture,

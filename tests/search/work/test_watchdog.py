@@ -17,6 +17,7 @@ from tuneoff.search.work.watchdog import LOOKS, Watchdog
 SHORT, LONG = 0.2, 60.0
 
 
+@pytest.mark.slow
 def test_it_acts_once_on_silence() -> None:
     acts: list[str] = []
     acted = threading.Event()
@@ -32,6 +33,7 @@ def test_it_acts_once_on_silence() -> None:
     assert acts == ["watchdog"]
 
 
+@pytest.mark.slow
 def test_it_rests_while_items_are_used_and_watches_while_they_are_made() -> None:
     acted = threading.Event()
 
@@ -49,6 +51,7 @@ def test_it_rests_while_items_are_used_and_watches_while_they_are_made() -> None
         assert acted.is_set()
 
 
+@pytest.mark.slow
 def test_it_does_not_outlive_its_block() -> None:
     acted = threading.Event()
     with Watchdog(SHORT, acted.set) as dog:

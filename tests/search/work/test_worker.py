@@ -105,6 +105,7 @@ def test_a_study_runs_to_the_end_of_its_budgets(
     assert work(study, study.arms, trainer, me, never).attempts == 0
 
 
+@pytest.mark.slow
 def test_paused_trials_are_resumed_or_told_their_last_value(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
@@ -122,6 +123,7 @@ def test_paused_trials_are_resumed_or_told_their_last_value(
     assert not [path for path in study.folder.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_pruned_run_stops_and_is_paid_for(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_pruned_run_stops_and_is_paid_for(
     assert read_state(study, search).spent == 4
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_told_at_the_chance_level(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -151,6 +154,7 @@ def test_a_diverged_run_is_told_at_the_chance_level(
     assert read_state(study, study.arms[0]).spent == 3 + 2
 
 
+@pytest.mark.slow
 def test_an_arm_whose_every_run_diverges_at_once_still_spends_its_budget(
     sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:
@@ -186,6 +190,7 @@ def test_a_stopped_worker_leaves_what_the_next_one_goes_on_with(
     assert ends == {"released", "finished"}
 
 
+@pytest.mark.slow
 def test_a_drained_study_is_left_after_the_current_trial(
     database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any, check_ledger: Any
 ) -> None:
@@ -312,6 +317,7 @@ class TestASickWorker:
         rows = attempts.read(database, [study.arms[0].name])
         assert sum(row.end == "failed" for row in rows) >= 5
 
+    @pytest.mark.slow
     def test_alone_it_stops_before_a_trial_is_lost(
         self, database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any,
         check_ledger: Any,
@@ -336,6 +342,7 @@ class TestASickWorker:
         check_ledger(study, trainer)
         assert read_status(study).failing == ()
 
+    @pytest.mark.slow
     def test_a_trial_that_waits_for_somebody_else_keeps_its_budget(
         self, database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
     ) -> None:
@@ -357,6 +364,7 @@ class TestASickWorker:
         assert (taken.trial.number, taken.attempt.number) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [CheckpointError("disk full"), DataError("no zip")])
 def test_a_worker_that_cannot_train_here_leaves_the_trial_to_others(
     sqlite_database: Any,
@@ -382,6 +390,7 @@ def test_a_worker_that_cannot_train_here_leaves_the_trial_to_others(
     assert [t.state for t in study.trials(study.arms[0])] == [TrialState.COMPLETE]
 
 
+@pytest.mark.slow
 def test_a_worker_waits_for_the_others_and_advances_when_all_is_done(
     database: Any,
     make_study: Any,
@@ -542,6 +551,7 @@ def test_curve_gp_pauses_and_resumes_real_runs(
     assert best < 0.1  # 0.05 and noise at lr = 0.03
 
 
+@pytest.mark.slow
 def test_a_database_that_stays_away_ends_the_worker(
     sqlite_database: Any,
     make_study: Any,

@@ -126,6 +126,7 @@ class TestTrust:
         assert stamps(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", packed.FILES)
 @pytest.mark.parametrize("damage", ["flip", "flip in place", "cut", "empty", "remove"])
 def test_a_damaged_pack_is_rebuilt(
@@ -202,6 +203,7 @@ def _load_in_child(cache: str, results: multiprocessing.SimpleQueue[str]) -> Non
     results.put(load(Path(cache), _build_slowly_and_log).digest)
 
 
+@pytest.mark.slow
 def test_eight_processes_build_once(tmp_path: Path) -> None:
     # Forked, because importlib mode gives the children no module to import this one from.
     context = multiprocessing.get_context("fork")

@@ -50,6 +50,7 @@ def test_jpeg_is_decoded_as_pillow_does(
     assert decode.size(buffer.getvalue()) == (size[1], size[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format(encode: Encode, format: str) -> None:
     encoded = encode(1, (20, 10), format=format)
@@ -136,6 +137,7 @@ def test_too_many_pixels_are_refused(
         decode.decode(encode(0))
 
 
+@pytest.mark.slow
 def test_a_bomb_is_named_by_the_limit() -> None:
     buffer = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(buffer, "PNG")

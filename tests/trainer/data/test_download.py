@@ -235,6 +235,7 @@ def _fetch_in_child(url: str, path: str) -> None:
     download.fetch(url, Path(path), MD5)
 
 
+@pytest.mark.slow
 def test_several_processes_fetch_once(server: Server, path: Path) -> None:
     context = multiprocessing.get_context("fork")
     children = [

@@ -52,6 +52,7 @@ def test_the_threads_change_nothing(tmp_path: Path, encode: Encode, make_folder:
     assert len({pack.hashes.tobytes() for pack in packs}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 7])
 def test_of_several_bad_images_the_first_is_named(
     tmp_path: Path, encode: Encode, make_zip: Make, threads: int

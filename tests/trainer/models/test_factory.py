@@ -72,6 +72,7 @@ def test_bf16_gradients_are_right_where_we_train_in_bf16(size: int) -> None:
         assert gradient.abs().max() < 1e3, name
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_not_there() -> None:
     factory.check(Recipe(model="resnet18", layer_decay={"layer4.1": 2.0, "fc": 10.0}), 64, 64)
     factory.check(Recipe(model="proxy", layer_decay={"features.0": 2.0}), 8, 8)

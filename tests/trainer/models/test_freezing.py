@@ -61,6 +61,7 @@ def stages_of(model: nn.Module, name: str) -> list[dict[str, torch.Tensor]]:
     return [copy.deepcopy(stage.state_dict()) for stage in stages.chain(model, name).values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["proxy", "proxy-residual", "proxy-dense", "resnet18"])
 def test_frozen_stages_keep_every_bit_and_the_others_move(name: str) -> None:
     backbone = len(stages_of(factory.build(Recipe(model=name), 4, seed=0), name)) - 1
@@ -80,6 +81,7 @@ def test_frozen_stages_keep_every_bit_and_the_others_move(name: str) -> None:
                 assert all(same) if i < count else not any(same)
 
 
+@pytest.mark.slow
 def test_a_model_without_a_table_of_stages_has_a_backbone_and_a_head(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

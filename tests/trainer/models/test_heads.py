@@ -20,6 +20,7 @@ Pin = Callable[..., None]
 ROWS = Recipe(model="resnet18", weights="imagenet", head="imagenet")
 
 
+@pytest.mark.slow
 def test_file_with_another_head_gets_a_new_one(
     tmp_path: Path, resnet18: Mapping[str, torch.Tensor]
 ) -> None:

@@ -40,6 +40,7 @@ def test_the_first_window_lies_where_tensorflow_puts_it(side: int, size: int) ->
     assert found.shape == (count, count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mobilenet_v2", "efficientnet-lite0"])
 def test_only_strided_convolutions_change_and_all_tensors_stay(model: str) -> None:
     plain = factory.build(Recipe(model=model, padding="symmetric"), 3, seed=1)
@@ -59,6 +60,7 @@ def test_only_strided_convolutions_change_and_all_tensors_stay(model: str) -> No
         torch.testing.assert_close(copy.deepcopy(changed[0])(even), changed[0](even))
 
 
+@pytest.mark.slow
 def test_its_memory_is_counted_in_bf16_too() -> None:
     recipe = Recipe(model="mobilenet_v2", padding="same", precision="bf16")
     assert memory.footprint(recipe, 5, 32, 32).peak(2) > 0

@@ -88,6 +88,7 @@ def test_a_known_file_is_right_as_often_as_its_authors_say(
     assert 1 - scores.error > SHARED[name] - 0.06
 
 
+@pytest.mark.slow
 def test_float16_becomes_float32(tmp_path: Path) -> None:
     saved = factory.build(Recipe(model="squeezenet1_1"), 5, seed=1).half().state_dict()
     torch.save(saved, tmp_path / "half.pt")
@@ -128,6 +129,7 @@ def test_a_known_file_of_another_model(
     )
 
 
+@pytest.mark.slow
 def test_names_of_efficientnet_pytorch_are_read(tmp_path: Path) -> None:
     own = factory.build(Recipe(model="efficientnet-lite0"), 5, seed=1).state_dict()
     assert efficientnet_lite.renamed(own) == own

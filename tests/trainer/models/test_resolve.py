@@ -219,6 +219,7 @@ def test_the_head_of_every_family_of_torchvisions_is_replaced() -> None:
         assert normalisation(resolve.normalise(recipe.model)).std == (0.229, 0.224, 0.225)
 
 
+@pytest.mark.slow
 def test_torchvisions_weights_by_name() -> None:
     assert resolve.published("torchvision:convnext_tiny") == {
         "imagenet": "ConvNeXt_Tiny_Weights.IMAGENET1K_V1"
@@ -234,6 +235,7 @@ def test_torchvisions_weights_by_name() -> None:
         factory.check(Recipe(model="torchvision:vit_b_16"), 64, 64)
 
 
+@pytest.mark.slow
 def test_weights_of_inceptions_kind_go_without_their_auxiliary_classifiers(tmp_path: Path) -> None:
     from torchvision.models import googlenet
 

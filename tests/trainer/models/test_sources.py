@@ -63,6 +63,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
     return Package(state, file, lambda: monkeypatch.syspath_prepend(folder.parent))
 
 
+@pytest.mark.slow
 def test_the_cache_comes_before_the_package_and_the_package_before_a_download(
     torch_home: Path, pin: Pin, save_with_hash: Save, package: Package, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_the_cache_comes_before_the_package_and_the_package_before_a_download(
     assert sources.imagenet_state("mobilenet_v2") == (True, f"here, in {cached}")
 
 
+@pytest.mark.slow
 def test_without_a_network_it_is_said_what_to_install_or_where_to_put_it(
     torch_home: Path, pin: Pin, package: Package, tmp_path: Path, refused: Refused
 ) -> None:

@@ -12,6 +12,7 @@ from tuneoff.trainer.recipe import Recipe
 SMALL = ("proxy", "proxy-residual", "proxy-dense", "resnet18")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS.names)
 def test_every_parameter_is_in_one_stage_and_the_head_in_the_last(name: str) -> None:
     with torch.device("meta"):
@@ -29,6 +30,7 @@ def test_every_parameter_is_in_one_stage_and_the_head_in_the_last(name: str) -> 
     assert x.shape == (2, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_the_stages_compute_what_the_model_does_and_leave_their_inputs(name: str) -> None:
     model = factory.build(Recipe(model=name), 5, seed=3).eval()

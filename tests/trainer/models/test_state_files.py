@@ -53,6 +53,7 @@ WAYS: dict[str, Wrap] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_every_usual_way_of_saving(tmp_path: Path, state: dict[str, Tensor], way: str) -> None:
     path = tmp_path / "weights.pt"

@@ -26,6 +26,7 @@ def recipe(model: str, weights: object) -> Recipe:
     return Recipe(model=model, weights=str(weights))
 
 
+@pytest.mark.slow
 def test_pinned_weights_are_the_papers() -> None:
     papers = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "densenet121"}
     assert papers <= set(pretrained())
@@ -38,6 +39,7 @@ def test_pinned_weights_are_the_papers() -> None:
     assert sources.imagenet_url("resnet101").endswith("/resnet101-63fe2227.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", PROXIES)
 def test_file_with_the_same_head_is_taken_whole(tmp_path: Path, model: str) -> None:
     saved = factory.build(Recipe(model=model), 5, seed=1).state_dict()

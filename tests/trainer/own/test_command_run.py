@@ -102,6 +102,7 @@ def test_every_epoch_comes_once_and_a_finished_run_is_replayed(runs: Runs) -> No
     assert runs.trained() == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_closed_goes_on_and_trains_nothing_twice(runs: Runs) -> None:
     for epoch in (1, 2, 3):
         epochs = run_command(runs.job(), never)
@@ -113,6 +114,7 @@ def test_a_run_that_was_closed_goes_on_and_trains_nothing_twice(runs: Runs) -> N
     assert runs.trained() == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_while_an_epoch_is_given_out_nothing_is_trained(runs: Runs) -> None:
     epochs = run_command(runs.job(wait="time.sleep(0.2)"), never)
     next(epochs)
@@ -121,6 +123,7 @@ def test_while_an_epoch_is_given_out_nothing_is_trained(runs: Runs) -> None:
     epochs.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resumable", [True, False])
 def test_a_run_that_cannot_go_on_begins_anew(runs: Runs, resumable: bool) -> None:
     """It is said that it cannot, or there is nothing in its folder."""
@@ -132,6 +135,7 @@ def test_a_run_that_cannot_go_on_begins_anew(runs: Runs, resumable: bool) -> Non
     assert runs.trained() == [1, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_one_that_is_stopped_within_an_epoch_goes_on_from_the_last_one(runs: Runs) -> None:
     job = runs.job(before="time.sleep(0.5) if epoch == 2 else None")
     seen = list[Epoch]()
@@ -182,6 +186,7 @@ def test_what_the_tick_raises_passes_through_and_the_command_is_killed(runs: Run
         run(runs.job(before="time.sleep(1000) if epoch == 2 else None"), tick)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["float('nan')", "float('inf')", "None"])
 def test_a_value_that_is_not_finite_ends_the_run(runs: Runs, value: str) -> None:
     job, seen = runs.job(value=f"0.5 if epoch == 1 else {value}"), list[Epoch]()
@@ -191,6 +196,7 @@ def test_a_value_that_is_not_finite_ends_the_run(runs: Runs, value: str) -> None
     assert [epoch.epoch for epoch in seen] == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
@@ -212,6 +218,7 @@ def test_a_command_that_fails_is_one_line(runs: Runs, before: str, after: str, s
     assert "command.log" in str(error.value)
 
 
+@pytest.mark.slow
 def test_output_is_a_sign_of_life(runs: Runs) -> None:
     talks = "for i in range(16 // epoch**3): print(i, flush=True); time.sleep(0.05)"
     assert len(run(runs.job(talks, hung_seconds=0.6), never)) == 3
@@ -232,6 +239,7 @@ def test_a_failure_after_the_last_epoch_is_said_and_does_not_count(
     assert "then ended with exit code 1: late" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_command_of_an_earlier_attempt_is_waited_for(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ def test_what_does_not_hear_sigterm_is_killed_after_the_grace_time(start: Starte
     assert asked
 
 
+@pytest.mark.slow
 def test_what_stands_still_does_nothing_until_it_goes_on(start: Starter) -> None:
     one = start("sh", "-c", "while :; do echo x; sleep .005; done")
     until(one.last_lines)

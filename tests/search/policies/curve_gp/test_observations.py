@@ -76,6 +76,7 @@ def run(*errors: float, lr: float = 0.5, value: float | None = None) -> Told:
 # Curves
 
 
+@pytest.mark.slow
 @given(histories(), st.randoms(use_true_random=False))
 def test_the_order_of_the_trials_changes_nothing(stored: Any, told: Any, random: Any) -> None:
     trials = trials_of(stored, told)
@@ -93,6 +94,7 @@ def test_the_order_of_the_trials_changes_nothing(stored: Any, told: Any, random:
         assert np.array_equal(one.t, other.t)
 
 
+@pytest.mark.slow
 @given(histories())
 def test_every_error_that_is_a_number_is_there_if_finite(stored: Any, told: Any) -> None:
     for curve in curves(trials_of(stored, told), ENCODING, HORIZON):
@@ -230,6 +232,7 @@ def test_an_epoch_without_an_error_is_not_observed_but_those_before_are(stored: 
     assert data.y.tolist() == [0.5, 0.3, 0.2]
 
 
+@pytest.mark.slow
 @given(histories(odd=False), st.floats(1e-2, 1e3), st.floats(-100, 100))
 @example(told=[run(0.5, 0.4)], factor=100.0, shift=0.0)  # the median is the best
 @example(told=[run(0.5), run(0.5), run(0.7)], factor=100.0, shift=0.0)
@@ -271,6 +274,7 @@ def test_a_few_runs_that_end_very_badly_leave_the_others_apart(stored: Any) -> N
     assert np.all(np.diff(y[:6]) > 0)
 
 
+@pytest.mark.slow
 @given(histories(odd=False))
 def test_the_warping_has_an_inverse_and_keeps_the_order(stored: Any, told: Any) -> None:
     if seen(stored, told):

@@ -236,6 +236,7 @@ def test_the_same_run_twice_is_the_same(play: Any, played: Run) -> None:
     assert again.simulation.states == played.simulation.states
 
 
+@pytest.mark.slow
 def test_the_order_in_which_trials_are_read_changes_no_model(played: Run) -> None:
     policy = played.watched.policy
     for history, _ in modelled(played)[::10]:
@@ -257,6 +258,7 @@ def negated(trial: FrozenTrial) -> FrozenTrial:
     return turned
 
 
+@pytest.mark.slow
 def test_a_maximised_metric_is_a_minimised_negative_one(played: Run) -> None:
     study = optuna.create_study(direction="maximize")
     for history, job in modelled(played)[::4]:
@@ -432,6 +434,7 @@ def test_a_run_that_ended_a_job_with_nan_goes_on_from_where_it_is(stored: Any) -
     assert policy.next(replace(history, remaining=HORIZON - 4)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", [1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 17.0])
 def test_rungs_ascend_to_the_horizon(reduction: float) -> None:
     for horizon, first in itertools.product(range(1, 201), (None, 1, 2, 5, 150, 1000)):
@@ -456,6 +459,7 @@ def test_rungs_grow_by_the_reduction() -> None:
     assert CurveGP(RANGES, (0,), first_rung=3, reduction=3.0, pausing=False).rungs(52) == [52]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_runs_of_a_single_epoch_are_searched_too(play: Any, workers: int) -> None:
     run = play(CurveGP(RANGES, (0,), startup=4), falling(1), 25, 1, workers)
@@ -464,6 +468,7 @@ def test_runs_of_a_single_epoch_are_searched_too(play: Any, workers: int) -> Non
     assert float(run.simulation.recommended(25, 1)) < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", [1, 2, 9, 27])
 def test_a_budget_of_one_full_run_ends_one(play: Any, horizon: int) -> None:
     for workers in (1, 3):
@@ -471,6 +476,7 @@ def test_a_budget_of_one_full_run_ends_one(play: Any, horizon: int) -> None:
         assert run.simulation.states == {"complete": 1}
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_rung_to_rung(play: Any) -> None:
     policy = CurveGP(RANGES, (0,), startup=4, first_rung=2, reduction=3.0, full_share=0.0)
     run = play(policy, falling(HORIZON), 6 * HORIZON)
@@ -489,6 +495,7 @@ def test_a_run_goes_on_from_rung_to_rung(play: Any) -> None:
 # Where a configuration comes from
 
 
+@pytest.mark.slow
 def test_the_start_up_is_the_sobol_sequence(play: Any) -> None:
     run = play(CurveGP(RANGES, (5, 1), startup=6), falling(HORIZON), 4 * HORIZON)
     assert [job.note[CHOSEN_BY.name] for job in run.watched.new[:6]] == [START] * 6
@@ -497,6 +504,7 @@ def test_the_start_up_is_the_sobol_sequence(play: Any) -> None:
     assert START not in {job.note[CHOSEN_BY.name] for job in run.watched.new[6:]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("startup", [2, 5])
 def test_the_configurations_to_start_with_come_first_and_are_paid_for(
     play: Any, startup: int
@@ -586,6 +594,7 @@ def test_without_resuming_a_run_ends_where_it_is_weak(play: Any) -> None:
     assert set(range(1, HORIZON)) - {3, 9} <= set(goes_on)
 
 
+@pytest.mark.slow
 def test_without_pausing_every_run_is_a_full_one(play: Any) -> None:
     for partial_runs in (True, False):
         policy = CurveGP(RANGES, (0,), startup=4, pausing=False, partial_runs=partial_runs)
@@ -639,6 +648,7 @@ def test_the_best_is_found_where_it_starts_worst(play: Any) -> None:
         assert play(policy, crossing, 16 * HORIZON).recommended() < 0.02
 
 
+@pytest.mark.slow
 def test_weak_runs_are_left_at_the_first_rungs(play: Any) -> None:
     run = play(CurveGP(RANGES, (0,), startup=5, full_share=0.0), falling(HORIZON), 8 * HORIZON)
     by_end = defaultdict(list)
@@ -650,6 +660,7 @@ def test_weak_runs_are_left_at_the_first_rungs(play: Any) -> None:
 # Spaces of few configurations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_space_that_is_exhausted_is_searched_on(play: Any, workers: int) -> None:
     policy = CurveGP(space_of("tiny"), (0,), startup=3)
@@ -699,6 +710,7 @@ ODD: dict[str, Mapping[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ODD)
 def test_a_trial_that_someone_else_added_is_left_out(
     played: Run, stored: Any, caplog: pytest.LogCaptureFixture, odd: str

@@ -107,6 +107,7 @@ def check(study: Study) -> None:
 
 
 class TestOneRun:
+    @pytest.mark.slow
     def test_it_has_what_a_person_looks_for(self, study: Study, me: Worker) -> None:
         trial, attempt = start(study, study.arms[1], me)
         trial.report(1, 0.5)
@@ -123,6 +124,7 @@ class TestOneRun:
         (link,) = (v for k, v in copied.system_attrs.items() if k.startswith("artifacts:"))
         assert json.loads(link)["filename"] == f"{study.name}-hand-0-0.log.txt"
 
+    @pytest.mark.slow
     def test_one_that_diverged_is_complete_at_chance(self, study: Study, me: Worker) -> None:
         trial, attempt = start(study, study.arms[0], me)
         attempts.diverged(study.database, attempt, 1)
@@ -133,6 +135,7 @@ class TestOneRun:
         assert (copied.state, copied.value) == (TrialState.COMPLETE, 0.9)
         assert copied.user_attrs["outcome"] == "diverged"
 
+    @pytest.mark.slow
     def test_one_that_is_told_and_not_in_the_ledger_runs(self, study: Study, me: Worker) -> None:
         trial, attempt = start(study, study.arms[0], me)
         trial.report(1, 0.5)
@@ -145,6 +148,7 @@ class TestOneRun:
         check(study)
         assert copies(study)[0].state == TrialState.PRUNED
 
+    @pytest.mark.slow
     def test_it_ends_when_its_training_does(self, study: Study, me: Worker) -> None:
         """Not when a paused one is told, at the end of the search."""
         trial, attempt = start(study, study.arms[0], me)
@@ -163,6 +167,7 @@ class TestOneRun:
         assert copied.datetime_complete <= paused
         assert copied.user_attrs["outcome"] == "pruned"
 
+    @pytest.mark.slow
     def test_numbers_that_are_none_are_copied(self, study: Study, me: Worker) -> None:
         trial, attempt = start(study, study.arms[0], me)
         trial.report(1, math.nan)
@@ -171,6 +176,7 @@ class TestOneRun:
         publish(study)
         check(study)
 
+    @pytest.mark.slow
     def test_why_it_failed_is_said(self, study: Study, me: Worker) -> None:
         trial, attempt = start(study, study.arms[0], me)
         trial.fail("no\x1b room")
@@ -181,6 +187,7 @@ class TestOneRun:
         assert copied.user_attrs["reason"] == "no\\x1b room"
 
 
+@pytest.mark.slow
 def test_runs_come_in_the_order_in_which_they_began(study: Study, me: Worker) -> None:
     for place in (1, 0, 2, 0, 3):
         start(study, study.arms[place], me)
@@ -191,6 +198,7 @@ def test_runs_come_in_the_order_in_which_they_began(study: Study, me: Worker) ->
     check(study)
 
 
+@pytest.mark.slow
 def test_one_that_waits_is_there(study: Study, me: Worker) -> None:
     job = NewTrial({"lr": 0.1, "schedule": "cosine"}, 3)
     add_trial(study, study.arms[0], TrialState.WAITING, job)
@@ -202,6 +210,7 @@ def test_one_that_waits_is_there(study: Study, me: Worker) -> None:
     check(study)
 
 
+@pytest.mark.slow
 def test_repeats_that_are_opened_later_are_copied(study: Study, me: Worker) -> None:
     start(study, study.arms[0], me)
     publish(study)
@@ -211,6 +220,7 @@ def test_repeats_that_are_opened_later_are_copied(study: Study, me: Worker) -> N
     check(study)
 
 
+@pytest.mark.slow
 def test_one_that_was_deleted_is_made_again(study: Study, me: Worker) -> None:
     start(study, study.arms[0], me)
     publish(study)
@@ -237,6 +247,7 @@ def test_it_is_no_search(study: Study, me: Worker) -> None:
     assert study.name not in {search.name for search in study.searches}
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_written(
     study: Study, me: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +288,7 @@ def test_a_look_changes_with_what_is_shown(study: Study, me: Worker) -> None:
     assert len(set(found)) == 5
 
 
+@pytest.mark.slow
 def test_however_many_publish_a_run_is_copied_once(
     study: Study, me: Worker, reopen: Callable[[Database], Database]
 ) -> None:
@@ -382,6 +394,7 @@ class Course:
                 run[1] = None
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
@@ -403,6 +416,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 4)
 
 
+@pytest.mark.slow
 def test_marks(study: Study, me: Worker) -> None:
     publish(study)
     found = optuna.load_study(study_name=study.name, storage=study.database.optuna)

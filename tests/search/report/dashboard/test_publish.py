@@ -70,6 +70,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestTheDashboard:
+    @pytest.mark.slow
     def test_it_shows_the_comparison(self, searched: Study, ask: Callable[..., Any]) -> None:
         assert publish(searched)
         app = optuna_dashboard.wsgi(searched.database.optuna)
@@ -87,6 +88,7 @@ class TestTheDashboard:
         (importance,) = ask(app, f"{path}/param_importances")["param_importances"]
         assert [part["name"] for part in importance] == ["lr"]
 
+    @pytest.mark.slow
     def test_it_comes_first(self, searched: Study, ask: Callable[..., Any]) -> None:
         """The browser shows the list from its end, the newest study first."""
         publish(searched)
@@ -100,6 +102,7 @@ class TestTheDashboard:
         ]
         assert names[-1] == searched.name
 
+    @pytest.mark.slow
     def test_its_figures_come_as_in_the_report(
         self, searched: Study, ask: Callable[..., Any]
     ) -> None:
@@ -122,6 +125,7 @@ class TestTheDashboard:
             content["plotly_graph_objects"].sort(key=lambda figure: figure["id"])
         assert ours == theirs
 
+    @pytest.mark.slow
     def test_each_search_says_what_it_is(self, searched: Study) -> None:
         publish(searched)
         mirror = shown(searched)._study_id
@@ -132,6 +136,7 @@ class TestTheDashboard:
             shown(searched, f"{searched.name}/hand/1")
         )
 
+    @pytest.mark.slow
     def test_a_log_is_written_when_it_is_asked_for(
         self, searched: Study, ask: Callable[..., Any], tmp_path: Any
     ) -> None:
@@ -162,6 +167,7 @@ class TestTheDashboard:
 
 
 class TestNotes:
+    @pytest.mark.slow
     def test_what_a_person_wrote_stays(self, searched: Study, hurried: None) -> None:
         publish(searched)
         found = shown(searched)
@@ -170,6 +176,7 @@ class TestNotes:
         publish(searched, now=True)
         assert optuna_dashboard.get_note(found) == f"Remember *the milk*.\n\n{body}"
 
+    @pytest.mark.slow
     def test_whoever_edits_may_save(self, searched: Study) -> None:
         """The dashboard refuses to save what is not the next version."""
 
@@ -183,6 +190,7 @@ class TestNotes:
         publish(searched, now=True)
         assert version() == before
 
+    @pytest.mark.slow
     def test_those_of_earlier_versions_are_replaced(self, searched: Study) -> None:
         full = shown(searched, searched.full.name)
         optuna_dashboard.save_note(full, "Mine.\n\n## Comparison by tuneoff\n\nOld " + "x" * 5000)
@@ -198,6 +206,7 @@ class TestNotes:
         plots = {key for key in keys if key.startswith("dashboard:plot_data")}
         assert {key.split(":")[2] for key in plots} == {"theirs"}
 
+    @pytest.mark.slow
     def test_names_are_text(
         self, make_study: Callable[..., Study], database: Any, me: Worker
     ) -> None:
@@ -207,6 +216,7 @@ class TestNotes:
             shown(study, f"{study.name}/a_b/0")
         )
 
+    @pytest.mark.slow
     def test_while_it_runs_it_says_where_it_stands(
         self, make_study: Callable[..., Study], database: Any, me: Worker
     ) -> None:
@@ -228,12 +238,14 @@ class TestNotes:
 
 
 class TestPace:
+    @pytest.mark.slow
     def test_nothing_is_done_before_it_is_due(self, searched: Study) -> None:
         assert publish(searched)
         before = stored(searched)
         assert not publish(searched)
         assert stored(searched) == before
 
+    @pytest.mark.slow
     def test_nothing_is_done_where_nothing_has_changed(
         self, searched: Study, hurried: None
     ) -> None:
@@ -244,6 +256,7 @@ class TestPace:
         open_repeats(searched, 3)
         assert publish(searched)
 
+    @pytest.mark.slow
     def test_what_took_long_is_not_repeated_soon(
         self, searched: Study, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -255,6 +268,7 @@ class TestPace:
 
 
 class TestPublisher:
+    @pytest.mark.slow
     def test_it_publishes_until_the_block_ends(
         self, searched: Study, wait_for: Callable[..., None], hurried: None
     ) -> None:
@@ -278,6 +292,7 @@ class TestPublisher:
             "dashboard shows no comparison: rename it there, or take another name for the study"
         ]
 
+    @pytest.mark.slow
     def test_the_last_word_is_had_though_another_writes_meanwhile(
         self, searched: Study, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -336,6 +351,7 @@ publish(study, now=True)
 """
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_in_the_middle_leaves_nothing_half_done(searched: Study) -> None:
     url = searched.database.url.render_as_string(hide_password=False)
     command = [sys.executable, "-P", "-c", KILLED, url, searched.name]

@@ -56,6 +56,7 @@ def read(note: str) -> str:
     return " ".join(shown.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SMALL, *WHOLE])
 def test_it_says_what_the_report_says(name: str, written: Callable[[str], Written]) -> None:
     data, note = written(name)
@@ -69,6 +70,7 @@ def test_it_says_what_the_report_says(name: str, written: Callable[[str], Writte
     assert [" ".join(code.split("\n")).strip() for code in fences] == list(filter(None, commands))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SMALL, *WHOLE])
 def test_there_is_no_mark_in_it_but_ours(name: str, written: Callable[[str], Written]) -> None:
     _, note = written(name)
@@ -79,6 +81,7 @@ def test_there_is_no_mark_in_it_but_ours(name: str, written: Callable[[str], Wri
     assert all(str(link).startswith("/dashboard/studies/") for link in links)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "over"), [("better", True), ("paused", False)])
 def test_while_it_runs_its_state_comes_first(
     name: str, over: bool, written: Callable[[str], Written]
@@ -89,6 +92,7 @@ def test_while_it_runs_its_state_comes_first(
     assert headings[: len(first) + 1] == [*first, "#### Settings to use"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "over"),
     [
@@ -120,6 +124,7 @@ def test_a_search_that_stopped_early_is_over(
     assert is_over(replace(results, runs=(stopped, *others)), status, searched)
 
 
+@pytest.mark.slow
 def test_no_folder_of_the_publishers_is_named(written: Callable[[str], Written]) -> None:
     data, note = written("better")
     assert not data.work

@@ -50,6 +50,7 @@ class TestScale:
         assert 2 <= len(ticks) <= 8
 
 
+@pytest.mark.slow
 @given(report_data())
 @settings(max_examples=60, deadline=None)
 def test_the_sentence_is_true(data: ReportData) -> None:
@@ -76,6 +77,7 @@ def test_the_sentence_is_true(data: ReportData) -> None:
             assert all(error > worse.mean[-1] for n, error in at.items() if n < epochs)
 
 
+@pytest.mark.slow
 @given(report_data())
 @settings(max_examples=40, deadline=None)
 def test_what_the_caption_calls_the_axis_is_what_is_drawn(data: ReportData) -> None:

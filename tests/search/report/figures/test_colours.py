@@ -95,6 +95,7 @@ def test_the_order_of_arms_says_nothing(arms: list[str], random: object) -> None
         assert named(arms) == {arm: named(backwards)[arm] for arm in arms}
 
 
+@pytest.mark.slow
 def test_another_name_has_the_same_colour_in_most_studies() -> None:
     alone = arm_colours(["mine"])["mine"]
     assert arm_colours(["bayes", "hand", "mine"])["mine"] == alone

@@ -38,6 +38,7 @@ def search_runs(
             )
 
 
+@pytest.mark.slow
 def test_what_decides_the_error_is_found_in_every_repeat(
     sqlite_database: Any, make_study: Any
 ) -> None:
@@ -51,6 +52,7 @@ def test_what_decides_the_error_is_found_in_every_repeat(
         assert sum(one.shares[i] for one in found) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_repeat_that_cannot_be_judged_keeps_its_number(
     sqlite_database: Any, make_study: Any, make_data: Callable[..., ReportData]
 ) -> None:
@@ -64,6 +66,7 @@ def test_a_repeat_that_cannot_be_judged_keeps_its_number(
     assert "repeat 0" not in panels.figures[0].to_json()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "error"),
     [(LEAST_RUNS - 1, lambda lr, _: lr), (LEAST_RUNS, lambda lr, _: 0.5), (0, lambda lr, _: lr)],
@@ -76,6 +79,7 @@ def test_where_too_little_is_known_nothing_is_said(
     assert read_importance(Snapshot.of(study)) == []
 
 
+@pytest.mark.slow
 def test_one_hyperparameter_has_no_rank(sqlite_database: Any, make_study: Any) -> None:
     study = make_study(sqlite_database)
     for i in range(30):

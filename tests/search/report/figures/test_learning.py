@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import pytest
 from drawn_studies import STATES, report_data
 from hypothesis import given, settings
 
@@ -33,6 +34,7 @@ def of(trials: list[TrialCurve]) -> ReportData:
     return ReportData(results, compare(results), trials)
 
 
+@pytest.mark.slow
 @given(report_data())
 @settings(max_examples=60, deadline=None)
 def test_the_sentence_is_true(data: ReportData) -> None:
@@ -85,6 +87,7 @@ def test_the_axis_holds_all_where_nothing_is_pressed_together() -> None:
     assert axis_top([0.1, 0.12] * 50 + [0.9], Scale("linear")) == 0.12
 
 
+@pytest.mark.slow
 def test_of_fifty_arms_the_main_ones_are_drawn() -> None:
     trials = [TrialCurve(f"arm-{n}", 0, 0, "complete", {}, {1: 0.5}) for n in range(50)]
     panels = learning_panels(of(trials))[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ runs = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(drawn=runs)
 @settings(max_examples=60)
 def test_lines_lie_on_their_axes_and_the_sentence_is_true(drawn: list[tuple]) -> None:  # type: ignore[type-arg]
@@ -56,6 +58,7 @@ def test_lines_lie_on_their_axes_and_the_sentence_is_true(drawn: list[tuple]) ->
             assert float(high) >= max(values) * 0.99
 
 
+@pytest.mark.slow
 def test_many_runs_and_many_hyperparameters_stay_small(
     make_data: Callable[..., ReportData],
 ) -> None:

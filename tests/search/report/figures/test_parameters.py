@@ -6,6 +6,7 @@ import math
 import random
 import re
 
+import pytest
 from drawn_studies import report_data
 from hypothesis import given, settings
 
@@ -34,6 +35,7 @@ def of_twenty(trials: int = 80) -> ReportData:
     return of(found)
 
 
+@pytest.mark.slow
 @given(report_data())
 @settings(max_examples=30, deadline=None)
 def test_the_sentence_is_true(data: ReportData) -> None:
@@ -55,6 +57,7 @@ def test_the_sentence_is_true(data: ReportData) -> None:
             assert math.isclose(high, max(lrs))
 
 
+@pytest.mark.slow
 @given(report_data())
 @settings(max_examples=30, deadline=None)
 def test_every_kind_of_parameter_that_varies_is_drawn(data: ReportData) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
+import pytest
 from drawn_studies import report_data
 from hypothesis import given, settings
 
@@ -16,6 +17,7 @@ from tuneoff.search.report.figures.recommendations import (
 )
 
 
+@pytest.mark.slow
 @given(report_data())
 @settings(max_examples=60, deadline=None)
 def test_the_sentence_is_true(data: ReportData) -> None:

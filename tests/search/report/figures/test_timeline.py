@@ -57,6 +57,7 @@ def test_a_bar_for_each_attempt_and_a_cross_for_each_loss(make_data: Make) -> No
     )
 
 
+@pytest.mark.slow
 def test_thousands_of_attempts_keep_their_time(make_data: Make) -> None:
     rows = [
         row(f"host/{w}", 10.0 * i, 10.0 * i + 9, arm=("bayes", "hand")[i // 50 % 2])

@@ -6,6 +6,7 @@ import math
 import tomllib
 from typing import Any
 
+import pytest
 from drawn_studies import report_data
 from hypothesis import given, settings
 
@@ -21,6 +22,7 @@ from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.work.worker import work
 
 
+@pytest.mark.slow
 @given(data=report_data())
 @settings(max_examples=40)
 def test_one_row_for_each_trial_with_as_many_cells_as_heads(data: ReportData) -> None:
@@ -43,6 +45,7 @@ def test_what_was_not_measured_is_said() -> None:
     assert len(row[-1]) == 201
 
 
+@pytest.mark.slow
 def test_the_record_has_the_settings_and_no_address(
     sqlite_database: Any, make_study: Any, make_trainer: Any, me: Any, never: Any
 ) -> None:

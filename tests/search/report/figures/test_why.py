@@ -50,6 +50,7 @@ def finding(data: ReportData) -> str:
 
 
 class TestSentences:
+    @pytest.mark.slow
     def test_better(self) -> None:
         said = finding(study([0.10, 0.11, 0.12, 0.10], [0.20, 0.22, 0.23, 0.21]))
         assert said.startswith(
@@ -75,6 +76,7 @@ class TestSentences:
         assert "allows either to be better." in said
 
 
+@pytest.mark.slow
 @given(report_data(least_arms=2))
 @settings(max_examples=60, deadline=None)
 def test_claims_are_true_of_the_data(data: ReportData) -> None:
@@ -111,6 +113,7 @@ def _check_counts(said: str, pair: PairwiseComparison) -> None:
     assert count == len(pair.differences)
 
 
+@pytest.mark.slow
 @given(report_data(least_arms=2))
 @settings(max_examples=25, deadline=None)
 def test_every_dot_and_mean_is_on_the_picture(data: ReportData) -> None:

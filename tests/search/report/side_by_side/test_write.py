@@ -38,6 +38,7 @@ def found(make_member: Make) -> SideBySide:
 
 
 class TestFiles:
+    @pytest.mark.slow
     def test_each_says_the_answer(self, found: SideBySide, tmp_path: Path) -> None:
         page = write_side_by_side(found, tmp_path / "out")
         assert page == tmp_path / "out" / "studies.html"
@@ -49,11 +50,13 @@ class TestFiles:
         for name in ("studies.html", "studies.md"):
             assert "finds better settings" in (tmp_path / "out" / name).read_text()
 
+    @pytest.mark.slow
     def test_a_folder_that_cannot_be_written(self, found: SideBySide, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(UserError, match="choose another folder with -o"):
             write_side_by_side(found, tmp_path / "file")
 
+    @pytest.mark.slow
     def test_no_address_but_our_own(self, found: SideBySide) -> None:
         assert "://" not in html(found).partition('id="plotly"')[0]
 
@@ -103,6 +106,7 @@ class TestForest:
         assert "goes on beyond its edges" in panels.caption
 
 
+@pytest.mark.slow
 def test_foreign_text_is_escaped(found: SideBySide) -> None:
     settings = {"Data": NASTY}
     first, *others = (replace(row, settings=settings) for row in found.rows)

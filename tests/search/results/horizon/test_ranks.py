@@ -90,6 +90,7 @@ def test_resamples_keep_the_size_of_every_stratum() -> None:
     assert np.array_equal(counts, resamples(strata, 300))  # the same report every time
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_correlation_covers_it() -> None:
     """Of 200 samples of 20 from a normal pair, Spearman's rho = 6/pi arcsin(r/2) (Pearson 1907)."""
     generator = np.random.default_rng(0)

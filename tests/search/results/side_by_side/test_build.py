@@ -36,6 +36,7 @@ def three(make_member: Make, *better_by: float) -> list[Member]:
 
 
 class TestPooled:
+    @pytest.mark.slow
     def test_row_is_the_pool_of_the_studies(self, make_member: Make) -> None:
         members = three(make_member, 0.03, 0.02, 0.04)
         found = side_by_side(members)
@@ -49,6 +50,7 @@ class TestPooled:
         weights = [one.entries[0].weight for one in found.rows]
         assert weights == list(expected.weights)
 
+    @pytest.mark.slow
     def test_better(self, make_member: Make) -> None:
         found = side_by_side(three(make_member, 0.03, 0.03, 0.03, 0.03))
         assert found.pooled[0].quality == "better"
@@ -58,6 +60,7 @@ class TestPooled:
         )
         assert found.by_study == "Study by study: better in all 4."
 
+    @pytest.mark.slow
     def test_worse_and_undecided_and_as_good(self, make_member: Make) -> None:
         worse = side_by_side(three(make_member, -0.03, -0.03, -0.03))
         assert "finds worse settings than hand" in worse.answer
@@ -85,6 +88,7 @@ class TestPooled:
         assert row.predicted_low is None
         assert row.spread.startswith("Two studies hardly show how much studies differ")
 
+    @pytest.mark.slow
     def test_few_studies_are_called_few(self, make_member: Make) -> None:
         (row,) = side_by_side(three(make_member, 0.03, 0.01, 0.02)).pooled
         assert "With 3 studies, both are rough" in row.spread
@@ -172,6 +176,7 @@ class TestSettings:
         assert not any("same images" in note for note in apart.notes)
 
 
+@pytest.mark.slow
 def test_reference_by_name(make_member: Make) -> None:
     members = three(make_member, 0.03, 0.03, 0.03)
     found = side_by_side(members, "hand")

@@ -43,6 +43,7 @@ class TestExpectedCourse:
         end = expected_course(0.3, 1.0, looks(6, 12), margin=0.7)
         assert end.better + end.worse + end.equivalent + end.undecided == pytest.approx(1)
 
+    @pytest.mark.slow
     def test_noise_that_all_repeats_share_costs_repeats_and_alarms_no_more(self) -> None:
         plan, shared = looks(6, 20), Shared(0.4, 12)
         alone = expected_course(1.0, 1.0, plan)

@@ -14,6 +14,7 @@ patient = settings(deadline=None)  # the machine may be busy with something else
 
 
 class TestInterval:
+    @pytest.mark.slow
     @patient
     @given(st.lists(st.integers(-50, 50).map(lambda i: i / 100), min_size=2, max_size=8))
     def test_lies_within_the_data(self, values: list[float]) -> None:

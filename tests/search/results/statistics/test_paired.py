@@ -73,6 +73,7 @@ class TestEstimate:
         assert estimate.interval() == pytest.approx((low, high))
         assert estimate.degrees == pytest.approx(8)
 
+    @pytest.mark.slow
     @patient
     @given(picks_of, trainings_of, st.floats(0, 3), st.floats(0.1, 3))
     def test_variance_is_unbiased_or_too_large(
@@ -198,6 +199,7 @@ class TestEstimate:
         with pytest.raises(ValueError, match="'b'"):
             paired_estimate([("a", "b")], {"a": [1.0], "b": []})
 
+    @pytest.mark.slow
     @patient
     @given(picks_of, st.data())
     def test_swapping_the_arms_mirrors_the_interval(

@@ -55,6 +55,7 @@ class TestPublishedNumbers:
 
 
 class TestDefinition:
+    @pytest.mark.slow
     @given(studies)
     def test_no_tau_is_more_likely(self, given_: list[tuple[float, float]]) -> None:
         y, s = (np.array(values) for values in zip(*given_, strict=True))
@@ -91,6 +92,7 @@ class TestDefinition:
             assert wider[0] <= low + 1e-12
             assert high <= wider[1] + 1e-12
 
+    @pytest.mark.slow
     @given(studies, st.sampled_from([1e-6, 0.1, 100.0]))
     def test_the_unit_does_not_matter(self, given_: list[tuple[float, float]], unit: float) -> None:
         y, s = ([*values] for values in zip(*given_, strict=True))

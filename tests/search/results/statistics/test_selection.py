@@ -29,6 +29,7 @@ class TestExpectedValidation:
             assert mean == pytest.approx(np.mean(least), abs=1e-12)
             assert sd == pytest.approx(np.std(least), abs=1e-7)
 
+    @pytest.mark.slow
     def test_comes_close_to_the_truth_for_few_of_many_uniform_errors(self) -> None:
         errors = np.random.default_rng(0).random(2000).tolist()
         found = expected_validation(errors)

@@ -44,6 +44,7 @@ def missed(first: int, last: int, alpha: float, seed: int) -> float:
 
 
 class TestLooks:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("first", "last"), [(2, 8), (6, 20)])
     @pytest.mark.parametrize("alpha", [0.05, 0.05 / 3])
     def test_intervals_of_all_looks_hold_together(

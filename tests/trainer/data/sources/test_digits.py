@@ -37,6 +37,7 @@ def test_they_are_those_that_scikit_learn_loads() -> None:
     assert np.array_equal(labels, theirs.target)
 
 
+@pytest.mark.slow
 def test_scikit_learn_is_not_imported() -> None:
     code = (
         "import sys; from tuneoff.trainer.data.sources import digits;"

@@ -32,6 +32,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("train", "test_name"), NAMES)
 def test_folder_with_a_test_split(
     load: Load,
