@@ -9,9 +9,13 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
+
+from tuneoff.search.launch.base import Exit
+from tuneoff.search.launch.ray_actor import JobSpec, Resources, WorkerActor
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_loop"
 SHORT = (
@@ -111,6 +115,37 @@ def test_killed_and_hung_workers_lose_nothing_and_nothing_is_run_twice(
     reasons = [row.reason or "" for row in rows]
     hung = (tuneoff.folder / "hung").exists()
     assert any("hung" in reason for reason in reasons) == hung
+
+
+def test_a_node_that_lacks_the_module_says_so_with_its_name(
+    make_tuneoff: Any, postgres_url: str, slurm_cluster: Any, until: Any
+) -> None:
+    """As Slurm starts a worker on a node, and as Ray does."""
+    tuneoff = make_tuneoff(postgres_url)
+    module = tuneoff.folder / "slowly.py"
+    module.write_text(TRAIN)
+    (tuneoff.folder / "study.toml").write_text(STUDY)
+    tuneoff("create", "study.toml")
+    module.unlink()
+    why = (
+        f'trial.trainer = "slowly:train": there is no module slowly here (on {gethostname()}, in '
+        f"{tuneoff.folder}); start in the folder that has slowly.py, or install it"
+    )
+
+    words = ("launch", "killed", "--on", "slurm", "--workers", "1", "--allow", "slowly")
+    tuneoff(*words, **slurm_cluster.environment)
+    until(lambda: slurm_cluster.told("101").startswith("ENDED"), "the end", 120)
+    assert slurm_cluster.told("101") == "ENDED 2"
+    assert slurm_cluster.runs("101") == 1
+    logs = [path for path in tuneoff.work.rglob("*") if path.is_file()]
+    texts = [path.read_text(errors="replace") for path in logs]
+    assert any(why in text for text in texts), texts
+    assert not any("Traceback" in text for text in texts)
+
+    command = ("killed", "--allow", "slowly", "--work", str(tuneoff.work))
+    log = tuneoff.folder / "ray-0.log"
+    job = JobSpec(command, postgres_url, tuneoff.folder, log, Resources(1, 0.0))
+    assert WorkerActor(job).run() == Exit(2, why)
 
 
 @pytest.mark.parametrize(
