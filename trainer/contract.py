@@ -197,6 +197,34 @@ class Predictions:
     classes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What decides which members of an ensemble count, and how much.
+
+    Attributes:
+        recipe: by whose metric they are compared, as by ``measured``. None: by top-1 error.
+        worst: the value, as it is stored, at which a member counts for nothing.
+    """
+
+    recipe: AnyRecipe | None = None
+    worst: float = 1.0
+
+    def value(self, labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+        """What probabilities, (images, classes), come to, as it is stored: lower is better.
+
+        Raises:
+            OwnCodeError: as ``measured``.
+        """
+        from tuneoff.trainer import measures
+
+        if self.recipe is None or isinstance(self.recipe, OwnTraining):
+            return measures.error(labels, probabilities)
+        return measures.of_probabilities(self.recipe, labels, probabilities)
+
+
+TOP_1 = Judge()
+
+
 class Trainer(Protocol):
     """The protocol by which ``search`` uses a trainer.
 
@@ -263,7 +291,7 @@ class Trainer(Protocol):
         """
 
     def combine(
-        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
+        self, how: str, validation: Sequence[Scores], test: Sequence[Scores], judge: Judge = TOP_1
     ) -> tuple[Scores, tuple[float, ...]]:
         """The ensemble's scores on the test split, and each member's weight.
 
@@ -272,12 +300,14 @@ class Trainer(Protocol):
                 on ``validation`` or are all equal.
             validation: each member's scores on the validation split.
             test: each member's scores on the test split, in the same order.
+            judge: by what the weights are chosen, where they depend on ``validation``.
 
         Returns:
             Scores whose ``logits`` are log-probabilities, and weights that add up to 1.
 
         Raises:
             ValueError: the members do not score the same images.
+            OwnCodeError: as ``measured``.
         """
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneoff.trainer.contract import Scores
+from tuneoff.trainer.contract import TOP_1, Judge, Scores
 from tuneoff.trainer.registry import COMBINATIONS
 
 Float = NDArray[np.float64]
@@ -16,7 +16,7 @@ GREEDY_ROUNDS = 50
 
 
 def combine(
-    how: str, validation: Sequence[Scores], test: Sequence[Scores]
+    how: str, validation: Sequence[Scores], test: Sequence[Scores], judge: Judge = TOP_1
 ) -> tuple[Scores, tuple[float, ...]]:
     """The ensemble's log-probabilities on the test split, and each member's weight.
 
@@ -25,12 +25,14 @@ def combine(
         validation: each member's scores on the validation split; those combinations that give all
             members the same weight do not look at it.
         test: each member's scores on the test split, in the same order.
+        judge: by what those combinations that look at ``validation`` choose weights.
 
     Returns:
         Scores whose logits are log-probabilities, and weights that add up to 1.
 
     Raises:
         ValueError: ``how`` is unknown, or the members do not score the same images.
+        OwnCodeError: the judge's metric is a user's own, and fails or returns no finite number.
     """
     entry = COMBINATIONS.entry(how)
     labels = _same_labels(test)
@@ -41,40 +43,51 @@ def combine(
                 f"{len(test)}; give both for each member"
             )
         _same_labels(validation)
-    combined, weights = COMBINATIONS.load(how)(stack(test), validation)
+    combined, weights = COMBINATIONS.load(how)(stack(test), validation, judge)
     smallest = np.finfo(np.float32).tiny
     logs = np.log(np.maximum(combined, smallest)).astype(np.float32)
     return Scores(logs, labels), tuple(float(weight) for weight in weights)
 
 
 # The combinations. Each takes the members' probabilities on the images to predict, of shape
-# (members, images, classes), and their scores on validation. It returns the ensemble's
-# probabilities, of shape (images, classes), and the members' weights, of shape (members,).
+# (members, images, classes), their scores on validation, and the judge of weights. It returns the
+# ensemble's probabilities, of shape (images, classes), and the members' weights, of shape
+# (members,).
 
 
-def by_paper(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
+def by_paper(
+    probabilities: Float, validation: Sequence[Scores], judge: Judge
+) -> tuple[Float, Float]:
     """See ``paper``."""
     return paper(probabilities), _equal_weights(len(probabilities))
 
 
-def by_mean(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
+def by_mean(
+    probabilities: Float, validation: Sequence[Scores], judge: Judge
+) -> tuple[Float, Float]:
     """The mean of the members' probabilities."""
     return _weighted(probabilities, _equal_weights(len(probabilities)))
 
 
-def by_vote(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
+def by_vote(
+    probabilities: Float, validation: Sequence[Scores], judge: Judge
+) -> tuple[Float, Float]:
     """See ``vote``."""
     return vote(probabilities), _equal_weights(len(probabilities))
 
 
-def by_accuracy(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
-    """The mean, each member's weight being in proportion to its accuracy on validation."""
-    return _weighted(probabilities, accuracy_weights(validation))
+def by_value(
+    probabilities: Float, validation: Sequence[Scores], judge: Judge
+) -> tuple[Float, Float]:
+    """The mean, the weights being those of ``value_weights``."""
+    return _weighted(probabilities, value_weights(stack(validation), validation[0].labels, judge))
 
 
-def by_greedy_selection(probabilities: Float, validation: Sequence[Scores]) -> tuple[Float, Float]:
+def by_greedy_selection(
+    probabilities: Float, validation: Sequence[Scores], judge: Judge
+) -> tuple[Float, Float]:
     """The mean, the weights being those of ``greedy_weights``."""
-    return _weighted(probabilities, greedy_weights(stack(validation), validation[0].labels))
+    return _weighted(probabilities, greedy_weights(stack(validation), validation[0].labels, judge))
 
 
 def _equal_weights(members: int) -> Float:
@@ -142,21 +155,27 @@ def vote(probabilities: Float) -> Float:
     return np.asarray((1 - part) * votes + part * probabilities.mean(axis=0))
 
 
-def accuracy_weights(validation: Sequence[Scores]) -> Float:
-    """Weights in proportion to accuracy; equal where no member gets anything right."""
-    accuracies = np.array([1 - member.error for member in validation])
-    if not accuracies.any():
-        accuracies = np.ones(len(validation))
-    return np.asarray(accuracies / accuracies.sum())
+def value_weights(probabilities: Float, labels: NDArray[np.int64], judge: Judge = TOP_1) -> Float:
+    """Weights in proportion to how much better a member is than the judge's ``worst``: by top-1
+    error, to its accuracy. They are equal where none is better.
+
+    Args:
+        probabilities: on the validation split, shape (members, images, classes).
+        labels: shape (images,).
+    """
+    better = np.array([max(0.0, judge.worst - judge.value(labels, one)) for one in probabilities])
+    if not better.any():
+        better = np.ones(len(probabilities))
+    return np.asarray(better / better.sum())
 
 
-def greedy_weights(probabilities: Float, labels: NDArray[np.int64]) -> Float:
+def greedy_weights(probabilities: Float, labels: NDArray[np.int64], judge: Judge = TOP_1) -> Float:
     """Forward selection with replacement (Caruana et al. 2004, "Ensemble selection from
     libraries of models").
 
-    Beginning with no member, it adds in each of ``GREEDY_ROUNDS`` rounds the member that lowers
-    the error of the mean most; ties go to the lower cross entropy. The best of the ensembles that
-    the rounds passed through is returned.
+    Beginning with no member, it adds in each of ``GREEDY_ROUNDS`` rounds the member with which the
+    mean has the lowest error, or value of the judge's metric; ties go to the lower cross entropy.
+    The best of the ensembles that the rounds passed through is returned.
 
     Args:
         probabilities: on the validation split, shape (members, images, classes).
@@ -170,7 +189,7 @@ def greedy_weights(probabilities: Float, labels: NDArray[np.int64]) -> Float:
     total = np.zeros(probabilities.shape[1:])
     best, best_taken = (np.inf, np.inf), taken
     for size in range(1, GREEDY_ROUNDS + 1):
-        losses = [_loss((total + member) / size, labels) for member in probabilities]
+        losses = [_loss((total + member) / size, labels, judge) for member in probabilities]
         chosen = min(range(members), key=losses.__getitem__)
         total = total + probabilities[chosen]
         taken = taken + np.eye(members)[chosen]
@@ -179,10 +198,10 @@ def greedy_weights(probabilities: Float, labels: NDArray[np.int64]) -> Float:
     return np.asarray(best_taken / best_taken.sum())
 
 
-def _loss(mean: Float, labels: NDArray[np.int64]) -> tuple[float, float]:
-    error = float(np.mean(mean.argmax(axis=1) != labels))
+def _loss(mean: Float, labels: NDArray[np.int64], judge: Judge) -> tuple[float, float]:
     of_label = mean[np.arange(len(labels)), labels]
-    return error, float(-np.log(np.maximum(of_label, np.finfo(np.float64).tiny)).mean())
+    entropy = float(-np.log(np.maximum(of_label, np.finfo(np.float64).tiny)).mean())
+    return judge.value(labels, mean), entropy
 
 
 def _same_labels(members: Sequence[Scores]) -> NDArray[np.int64]:

@@ -82,7 +82,12 @@ def measured(recipe: Recipe, scores: Scores) -> float:
         return scores.value
     if recipe.metric == "error":
         return scores.error
-    return _stored(recipe, _value(recipe.metric, scores.labels, softmax(scores)))
+    return of_probabilities(recipe, scores.labels, softmax(scores))
+
+
+def of_probabilities(recipe: Recipe, labels: Labels, probabilities: Float) -> float:
+    """As ``measured``, of probabilities of shape (images, classes)."""
+    return _stored(recipe, _value(recipe.metric, labels, probabilities))
 
 
 def softmax(scores: Scores) -> Float:

@@ -137,13 +137,14 @@ COMBINATIONS: Registry[CombinationEntry] = Registry(
             "tuneoff.trainer.ensemble:by_vote", "each class's share of the members' votes"
         ),
         "weighted": CombinationEntry(
-            "tuneoff.trainer.ensemble:by_accuracy",
-            "the mean, weighted by each member's accuracy on validation",
+            "tuneoff.trainer.ensemble:by_value",
+            "the mean, weighted by each member's accuracy on validation, or by how far "
+            "it is from the worst value of the study's metric",
             uses_validation=True,
         ),
         "greedy": CombinationEntry(
             "tuneoff.trainer.ensemble:by_greedy_selection",
-            "the mean of those members that together do best on validation",
+            "the mean of those members that together do best on validation, by the study's metric",
             uses_validation=True,
         ),
     },

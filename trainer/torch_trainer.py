@@ -28,7 +28,17 @@ from tuneoff.trainer import (
 from tuneoff.trainer.affects import Affects, affected, identity
 from tuneoff.trainer.capture import Recorder, cuda_graph
 from tuneoff.trainer.checkpoint import Checkpoint
-from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
+from tuneoff.trainer.contract import (
+    TOP_1,
+    EpochRecord,
+    Judge,
+    Predictions,
+    RunSeed,
+    Scores,
+    Split,
+    Task,
+    Tick,
+)
 from tuneoff.trainer.data import batches, decode, splits
 from tuneoff.trainer.data import registry as data_sets
 from tuneoff.trainer.data.batches import Resident
@@ -277,10 +287,10 @@ class TorchTrainer:
         return Predictions(found.names, np.concatenate(outputs), tuple(saved.about["classes"]))
 
     def combine(
-        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
+        self, how: str, validation: Sequence[Scores], test: Sequence[Scores], judge: Judge = TOP_1
     ) -> tuple[Scores, tuple[float, ...]]:
         """The ensemble's scores and weights; see ``ensemble.combine``."""
-        return ensemble.combine(how, validation, test)
+        return ensemble.combine(how, validation, test, judge)
 
     def _prepare(self, source: DataSource) -> Prepared:
         if self._prepared and self._prepared[0] == source:

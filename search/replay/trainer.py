@@ -13,8 +13,10 @@ from tuneoff.search.replay.world import World
 from tuneoff.search.spec.sections import HYPERPARAMS
 from tuneoff.search.study.study import FULL_RUN
 from tuneoff.trainer.contract import (
+    TOP_1,
     AnyRecipe,
     EpochRecord,
+    Judge,
     Predictions,
     RunSeed,
     Scores,
@@ -112,7 +114,7 @@ class SimulatedTrainer:
         raise NotImplementedError
 
     def combine(
-        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
+        self, how: str, validation: Sequence[Scores], test: Sequence[Scores], judge: Judge = TOP_1
     ) -> tuple[Scores, tuple[float, ...]]:
         """No part of a simulation."""
         raise NotImplementedError

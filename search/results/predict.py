@@ -92,7 +92,8 @@ def predict_images(study: Study, trainer: Trainer, images: Path) -> Predicted:
         members, trainer, needed=COMBINATIONS.entry(how).uses_validation
     )
     unlabelled = [Scores(o.logits, np.zeros(len(o.names), np.int64)) for o in outputs]
-    scores, weights = trainer.combine(how, validation, unlabelled)
+    judge = study.judge(members[0].run.recipe)
+    scores, weights = trainer.combine(how, validation, unlabelled, judge)
     means = mean_log_probabilities([o.logits for o in outputs], weights)
     temperature = 1.0
     if validation:

@@ -21,7 +21,8 @@ from tuneoff.search.store.database import Database
 from tuneoff.search.store.ledger import Ledger
 from tuneoff.search.study import table
 from tuneoff.search.study.table import Standing
-from tuneoff.trainer.contract import Task
+from tuneoff.trainer.contract import AnyRecipe, Judge, Task
+from tuneoff.trainer.own.recipe import OwnTraining
 
 # Whoever only looks at a study must not wait for these: they take seconds to import.
 if TYPE_CHECKING:
@@ -132,6 +133,13 @@ class Study:
         """The stored value of a run that diverged: [metric] ``worst``, else that of guessing."""
         worst = self.metric.worst_stored
         return self.task.chance_error if worst is None else worst
+
+    def judge(self, recipe: AnyRecipe) -> Judge:
+        """By what members of an ensemble that were trained by a recipe are weighted."""
+        # What a user's own training comes to on a split is counted from its scores.
+        if isinstance(recipe, OwnTraining) or self.metric.percent:
+            return Judge(recipe)
+        return Judge(recipe, self.worst)
 
     @cached_property
     def space(self) -> SearchSpace:

@@ -176,7 +176,8 @@ def combine(study: Study, trainer: Trainer) -> None:
     validation = [read_scores(member, "validation", trainer) for member in members]
     test = [read_scores(member, "test", trainer) for member in members]
     how = study.spec.ensemble.combine
-    scores, weights = trainer.combine(how, validation, test)
+    recipe = members[0].run.recipe
+    scores, weights = trainer.combine(how, validation, test, study.judge(recipe))
     rows = tuple(
         StoredMember(
             model=_model(member.run.recipe),
@@ -187,7 +188,7 @@ def combine(study: Study, trainer: Trainer) -> None:
         for member, weight in zip(members, weights, strict=True)
     )
     numbers = tuple(member.number for member in members)
-    error = measured(members[0].run.recipe, scores)
+    error = measured(recipe, scores)
     made = StoredEnsemble(how, rows, error, numbers)
     study.ledger.step(_store_ensemble, study, made)
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
+import types
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuneoff import references
 from tuneoff.trainer import ensemble
-from tuneoff.trainer.contract import Scores
+from tuneoff.trainer.contract import Judge, Scores
+from tuneoff.trainer.recipe import Recipe
 from tuneoff.trainer.registry import COMBINATIONS
 
 
@@ -87,6 +92,52 @@ def test_greedy_takes_members_that_complement_each_other() -> None:
     combined, weights = ensemble.combine("greedy", [a, b], [a, b])
     assert min(weights) > 0
     assert combined.error == 0
+
+
+# The first is right most often; the second is never wrong by much, and orders images well.
+RIGHT = scores([[0.6, 0.4]] * 3 + [[0.999, 0.001]], [0, 0, 0, 1])
+ORDERED = scores([[0.49, 0.51]] * 3 + [[0.1, 0.9]], [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "worst", "expected"),
+    [
+        (None, 1.0, (0.75, 0.25)),
+        (Recipe(metric="log-loss"), math.log(2), (0.0, 1.0)),
+        (Recipe(metric="auroc"), -0.5, (0.0, 1.0)),
+        (Recipe(metric="auroc", metric_as="1 - value"), 1.0, (0.0, 1.0)),
+        (Recipe(metric="macro-error"), 1.0, (0.5, 0.5)),
+    ],
+)
+def test_members_are_weighted_by_the_metric(
+    recipe: Recipe | None, worst: float, expected: tuple[float, float]
+) -> None:
+    both, judge = [RIGHT, ORDERED], Judge(recipe, worst)
+    assert ensemble.combine("weighted", both, both, judge)[1] == pytest.approx(expected)
+
+
+def test_greedy_takes_the_best_by_the_metric_whatever_its_direction() -> None:
+    both = [RIGHT, ORDERED]
+    assert min(ensemble.combine("greedy", both, both)[1]) > 0  # no image is wrong then
+    for metric in ("auroc", "log-loss"):
+        _, weights = ensemble.combine("greedy", both, both, Judge(Recipe(metric=metric)))
+        assert weights == (0.0, 1.0)
+
+
+def test_a_metric_of_a_users_own_chooses_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    def share_of_the_rare(labels: Any, probabilities: Any) -> float:
+        return float(probabilities[labels == 1, 1].mean())
+
+    share_of_the_rare.__module__ = "its_metric"
+    module = types.ModuleType("its_metric")
+    vars(module)["share"] = share_of_the_rare
+    monkeypatch.setitem(sys.modules, "its_metric", module)
+    monkeypatch.setattr(references, "_allowed", {"its_metric"})
+    both = [RIGHT, ORDERED]
+    judge = Judge(Recipe(metric="its_metric:share", metric_as="-value"), 0.0)
+    weights = ensemble.combine("weighted", both, both, judge)[1]
+    assert weights == pytest.approx((0.001 / 0.901, 0.9 / 0.901))
+    assert ensemble.combine("greedy", both, both, judge)[1] == (0.0, 1.0)
 
 
 def test_unequal_images_are_refused() -> None:

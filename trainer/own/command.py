@@ -12,7 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuneoff import references
-from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
+from tuneoff.trainer.contract import (
+    TOP_1,
+    EpochRecord,
+    Judge,
+    Predictions,
+    RunSeed,
+    Scores,
+    Split,
+    Task,
+    Tick,
+)
 from tuneoff.trainer.errors import DataError, ModelError, OwnCodeError
 from tuneoff.trainer.own import kept, template
 from tuneoff.trainer.own.command_job import HUNG_SECONDS, Job
@@ -116,12 +126,12 @@ class CommandTrainer:
         )
 
     def combine(
-        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
+        self, how: str, validation: Sequence[Scores], test: Sequence[Scores], judge: Judge = TOP_1
     ) -> tuple[Scores, tuple[float, ...]]:
         """See ``Trainer.combine``."""
         from tuneoff.trainer.ensemble import combine
 
-        return combine(how, validation, test)
+        return combine(how, validation, test, judge)
 
     def _job(self, recipe: OwnTraining, seed: RunSeed, folder: Path) -> Job:
         device, environment = self._where()

@@ -18,7 +18,17 @@ from typing import Any, NoReturn
 import numpy as np
 from greenlet import getcurrent, greenlet
 
-from tuneoff.trainer.contract import EpochRecord, Predictions, RunSeed, Scores, Split, Task, Tick
+from tuneoff.trainer.contract import (
+    TOP_1,
+    EpochRecord,
+    Judge,
+    Predictions,
+    RunSeed,
+    Scores,
+    Split,
+    Task,
+    Tick,
+)
 from tuneoff.trainer.errors import (
     CheckpointError,
     DataError,
@@ -146,12 +156,12 @@ class LoopTrainer:
         )
 
     def combine(
-        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
+        self, how: str, validation: Sequence[Scores], test: Sequence[Scores], judge: Judge = TOP_1
     ) -> tuple[Scores, tuple[float, ...]]:
         """See ``Trainer.combine``."""
         from tuneoff.trainer.ensemble import combine
 
-        return combine(how, validation, test)
+        return combine(how, validation, test, judge)
 
     def _context(
         self,

@@ -15,7 +15,9 @@ import numpy as np
 
 from tuneoff.files import replacing
 from tuneoff.trainer.contract import (
+    TOP_1,
     EpochRecord,
+    Judge,
     Predictions,
     RunSeed,
     Scores,
@@ -174,7 +176,7 @@ class CurveTrainer:
         raise NotImplementedError
 
     def combine(
-        self, how: str, validation: Sequence[Scores], test: Sequence[Scores]
+        self, how: str, validation: Sequence[Scores], test: Sequence[Scores], judge: Judge = TOP_1
     ) -> tuple[Scores, tuple[float, ...]]:
         """The mean of the members' outputs, equally weighted."""
         logits = np.mean([scores.logits for scores in test], axis=0)

@@ -41,7 +41,10 @@ def test_a_study_of_auroc_from_its_searches_to_its_export(
         budget={"epochs": 2},
         arms={"hand": {"configs": [{"lr": 0.05}, {"lr": 1.0}]}, "random": {"sampler": "random"}},
         promote={"epochs": 2, "top": 1, "seeds": 1},
-        ensemble={"members": [{"model": "proxy"}, {"model": "proxy-residual"}]},
+        ensemble={
+            "combine": "weighted",
+            "members": [{"model": "proxy"}, {"model": "proxy-residual"}],
+        },
     )
     spec = StudySpec.parse(values, "test")
     trainer = TorchTrainer("cpu", cache=tmp_path / "cache", threads=1)
@@ -52,14 +55,24 @@ def test_a_study_of_auroc_from_its_searches_to_its_export(
     for search in (study.full, study.ensemble):
         for trial in study.trials(search):
             ref = TrialRef(study, search, trial)
-            validation = read_scores(ref, "validation", trainer)
-            test = read_scores(ref, "test", trainer)
-            assert error_of(trial) == pytest.approx(-auroc(validation), rel=1e-6)
-            assert TEST_ERROR.of(trial) == pytest.approx(-auroc(test), rel=1e-6)
+            assert error_of(trial) == pytest.approx(
+                -auroc(read_scores(ref, "validation", trainer)), rel=1e-6
+            )
+            assert TEST_ERROR.of(trial) == pytest.approx(
+                -auroc(read_scores(ref, "test", trainer)), rel=1e-6
+            )
     now = Snapshot.of(study)
     members = [TrialRef(study, study.ensemble, t) for t in study.trials(study.ensemble)]
-    scores, _ = trainer.combine("paper", [], [read_scores(m, "test", trainer) for m in members])
+    validation, test = (
+        [read_scores(member, split, trainer) for member in members]
+        for split in ("validation", "test")
+    )
+    judge = study.judge(members[0].run.recipe)
+    scores, weights = trainer.combine("weighted", validation, test, judge)
     assert now.ensemble is not None
+    better = [max(0.0, auroc(one) - 0.5) for one in validation]
+    assert weights == pytest.approx([one / sum(better) for one in better])
+    assert [member.weight for member in now.ensemble.members] == pytest.approx(weights)
     assert -now.ensemble.test_error == pytest.approx(auroc(scores), rel=1e-6)
     said = markdown(read_report_data(now))
     assert "AUROC" in said
