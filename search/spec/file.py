@@ -18,6 +18,7 @@ from tuneoff.search.spec import own
 from tuneoff.search.spec.arm_section import OLD_KEYS, ArmSpec
 from tuneoff.search.spec.arms_together import check_arms
 from tuneoff.search.spec.budget_section import CURRENCIES, BudgetSpec
+from tuneoff.search.spec.class_paths import with_references
 from tuneoff.search.spec.metric_section import (
     MetricSpec,
     check_effects,
@@ -90,7 +91,7 @@ class StudySpec(Section):
     def _presets(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        return expand_personas(expand(with_named(own.with_integers(values))))
+        return expand_personas(expand(with_named(own.with_integers(with_references(values)))))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
