@@ -119,7 +119,12 @@ def successive_halving(pruning: Pruning) -> BasePruner:
 
 
 def by_reference(pruning: Pruning) -> BasePruner:
-    """A pruner that the study file refers to. It remembers nothing but what the study holds.
+    """A pruner that the study file refers to, made anew for each question.
+
+    Optuna's interface allows for that: a pruner judges by the values that are stored, no instance
+    is stored with a study, and each process has one of its own. Optuna's pruners answer alike, kept
+    or made anew, as they write into the study what they must know later. What one of a user's own
+    counts in an attribute would make its answers depend on which process was asked.
 
     Raises:
         SpecError: there is no such class, or it does not take the options.

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    PatientPruner,
+    SuccessiveHalvingPruner,
+    WilcoxonPruner,
+)
 from optuna.trial import TrialState
 
 from tuneoff import references
@@ -257,6 +265,45 @@ def test_a_patient_pruner_waits_for_a_run_that_still_improves(spec_values: Any) 
     assert pruned(policy_of(spec_values, arm), good, improving, stuck) == [6, 6, 3]
     named = {"sampler": "random", "pruner": "median", "startup": 1}
     assert pruned(policy_of(spec_values, named), good, improving)[1] < 6
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        lambda: SuccessiveHalvingPruner(reduction_factor=2),
+        HyperbandPruner,
+        lambda: PatientPruner(MedianPruner(), 1),
+        WilcoxonPruner,
+    ],
+    ids=["successive halving", "hyperband", "patient", "wilcoxon"],
+)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_pruner_of_optunas_answers_the_same_anew_as_kept(
+    pruner: Callable[[], BasePruner],
+) -> None:
+    """Even where it estimates its rungs from the first trials, and keeps them in an attribute."""
+
+    def answers(ask: Callable[[], BasePruner]) -> list[bool]:
+        study, draw = optuna.create_study(study_name="asked"), random.Random(1)
+        found = []
+        for _ in range(24):
+            trial, level = study.ask(), draw.random()
+            noise = [draw.random() / 5 for _ in range(6)]
+            for epoch, more in enumerate(noise, start=1):
+                trial.report(level + 1 / epoch + more, epoch)
+                found.append(ask().prune(study, study.get_trials()[-1]))
+                if found[-1]:
+                    break
+            if found[-1]:
+                study.tell(trial, state=TrialState.PRUNED)
+            else:
+                study.tell(trial, level)
+        return found
+
+    kept = pruner()
+    of_kept = answers(lambda: kept)
+    assert of_kept == answers(pruner)
+    assert any(of_kept)
 
 
 def test_a_sampler_and_a_pruner_by_reference_have_options_each(spec_values: Any) -> None:
