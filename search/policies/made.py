@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
@@ -25,14 +25,14 @@ def make(
     base: type,
     usual: Mapping[str, Any] | None = None,
 ) -> Any:
-    """An instance of a class.
+    """An instance of a class, or what a function returns that makes one.
 
     Args:
         what: the key of the study file, as messages call it: "sampler".
-        reference: "module:Class".
+        reference: "module:Class", or "module:function".
         options: keyword arguments; a reference among them stands for what it names, and for an
             instance of it where that is a class.
-        base: that the class must be a subclass of.
+        base: that the class must be a subclass of, or what is returned an instance.
         usual: a seed, and switches, which are given where the class takes them (a switch: where it
             is one there, too) and ``options`` has none of the name; "seed" is never an option.
 
@@ -42,9 +42,18 @@ def make(
     """
     said = f'{what} = "{reference}"'
     found = _load(reference, what)
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise SpecError(f"{said}: is no {base.__name__} of Optuna; refer to a class that is one")
-    return _instance(said, found, options, usual or {})
+    fits = issubclass(found, base) if isinstance(found, type) else inspect.isroutine(found)
+    if not fits:
+        raise SpecError(
+            f"{said}: is no {base.__name__} of Optuna; refer to a class that is one, or to a "
+            "function that returns one"
+        )
+    made = _instance(said, found, options, usual or {})
+    if not isinstance(made, base):
+        raise SpecError(
+            f"{said}: returned {type(made).__name__}; return a {base.__name__} of Optuna"
+        )
+    return made
 
 
 def reason(error: Exception) -> str:
@@ -63,7 +72,9 @@ def _load(reference: str, what: str) -> Any:
         raise SpecError(str(error)) from None
 
 
-def _instance(said: str, found: type, options: Mapping[str, Any], usual: Mapping[str, Any]) -> Any:
+def _instance(
+    said: str, found: Callable[..., Any], options: Mapping[str, Any], usual: Mapping[str, Any]
+) -> Any:
     if SEED in options:
         raise SpecError(f"{said}: the study gives each repeat its own seed; take seed out")
     given = {name: _value(f"{said}: {name}", value, usual) for name, value in options.items()}
@@ -112,8 +123,9 @@ def _value(said: str, value: Any, usual: Mapping[str, Any]) -> Any:
     return _instance(f'{said} = "{reference}"', found, options, usual)
 
 
-def _keywords(found: type) -> dict[str, Any] | None:
-    """The keyword arguments of a class, and their defaults; ``_NEEDED`` where there is none.
+def _keywords(found: Callable[..., Any]) -> dict[str, Any] | None:
+    """The keyword arguments of a class or function, and their defaults; ``_NEEDED`` where there is
+    none.
 
     None where that is not known, or it takes any.
     """

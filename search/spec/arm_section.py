@@ -24,12 +24,12 @@ class ArmSpec(Section):
 
     Attributes:
         sampler: a name from ``tuneoff.search.spec.registry.SAMPLERS``, or a reference to a class
-            made for Optuna, "optuna.samplers:CmaEsSampler"; without it and without ``configs``,
-            the first of them.
+            made for Optuna, "optuna.samplers:CmaEsSampler", or to a function that returns an
+            instance; without it and without ``configs``, the first of them.
         pruner: a name from ``tuneoff.search.spec.registry.PRUNERS``, or a reference,
             "optuna.pruners:PatientPruner".
-        options: keyword arguments of the class that ``sampler`` refers to; of ``pruner``'s, where
-            that alone is a reference. In them a reference stands for what it names, and for an
+        options: keyword arguments of what ``sampler`` refers to; of ``pruner``'s, where that alone
+            is a reference. In them a reference stands for what it names, and for an
             instance of it where that is a class; { reference = "...", options = {...} } gives that
             instance options of its own.
         pruner_options: the same of ``pruner``'s class, where ``sampler`` is a reference, too.

@@ -36,7 +36,7 @@ SPACE = {
 EPOCHS = 4
 OWN = """
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, MedianPruner, PatientPruner
 
 class Counting(RandomSampler):
     '''Draws the more, the more it has been asked and told.'''
@@ -52,6 +52,15 @@ class Counting(RandomSampler):
         for _ in range(self.skip * self.count):
             super().sample_independent(study, trial, name, distribution)
         return super().sample_independent(study, trial, name, distribution)
+
+def counting(seed, skip=1):
+    return Counting(seed, skip)
+
+def patient(patience=1):
+    return PatientPruner(MedianPruner(), patience)
+
+def nothing():
+    pass
 
 class Failing(RandomSampler):
     def sample_independent(self, study, trial, name, distribution):
@@ -317,6 +326,23 @@ def test_a_sampler_and_a_pruner_by_reference_have_options_each(spec_values: Any)
     assert pruned(policy, [0.6] * 4, [0.6, 0.8, 0.6, 0.6]) == [4, 2]
 
 
+def test_a_function_may_make_the_sampler_and_the_pruner(spec_values: Any) -> None:
+    """As where their classes come from a place that only code can name, such as OptunaHub."""
+    options = {"options": {"skip": 2}}
+    by_class, by_function = (
+        policy_of(spec_values, {"sampler": MINE + name, **options})
+        for name in ("Counting", "counting")
+    )
+    study = optuna.create_study()
+    for _ in range(3):
+        proposed = by_function.next(history_of(study))
+        assert proposed == by_class.next(history_of(study))
+        trial = study.ask(dict(by_class.space.distributions))
+        study.tell(trial, trial.params["lr"])
+    pruner = {"sampler": "random", "pruner": MINE + "patient", "options": {"patience": 3}}
+    assert isinstance(policy_of(spec_values, pruner).pruning.build(), PatientPruner)
+
+
 # Bad input
 
 
@@ -343,6 +369,12 @@ MINE = "samplers_of_mine:"
         ({"sampler": "not_there_at_all:S"}, "nobody allowed"),
         ({"sampler": MINE + "Countin"}, "has no Countin"),
         ({"sampler": MINE + "Always"}, "is no BaseSampler"),
+        ({"sampler": MINE + "nothing"}, "returned NoneType; return a BaseSampler of Optuna"),
+        (
+            {"sampler": MINE + "counting", "options": {"skp": 1}},
+            "takes no option 'skp'; did you mean 'skip'? it takes: skip",
+        ),
+        ({"sampler": "random", "pruner": MINE + "counting"}, "needs seed"),
         ({"sampler": MINE + "Failing"}, "proposed no configuration: RuntimeError: no idea"),
         ({"sampler": MINE + "Outside"}, "momentum = 1.5 lies outside"),
         ({"sampler": "random", "pruner": MINE + "Broken"}, "KeyError: 'x'"),
