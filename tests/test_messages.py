@@ -1,4 +1,4 @@
-"""Foreign text in our messages."""
+"""Counts, and foreign text, in our messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tuneoff.messages import first_line, printable, without_passwords
+from tuneoff.messages import counted, first_line, printable, without_passwords
 
 
 @given(st.text(st.characters()))
@@ -46,3 +46,17 @@ def test_passwords_are_hidden(text: str, shown: str) -> None:
 
 def test_an_error_without_words_is_called_by_its_type() -> None:
     assert (first_line(ValueError(" a\nb")), first_line(EOFError())) == ("a", "EOFError")
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "said"),
+    [
+        (0, ("repeat",), "0 repeats"),
+        (1, ("repeat",), "1 repeat"),
+        (1_200, ("repeat",), "1,200 repeats"),
+        (1, ("search", "searches"), "1 search"),
+        (2, ("search", "searches"), "2 searches"),
+    ],
+)
+def test_things_are_counted(count: int, words: tuple[str, ...], said: str) -> None:
+    assert counted(count, *words) == said

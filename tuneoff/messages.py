@@ -1,4 +1,4 @@
-"""Foreign text, made fit to stand in one of our messages: error messages, names, paths, notes."""
+"""What messages are made of: counts, commands, and foreign text made fit to stand in one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ _JOINERS: Final = "\u200c\u200d"
 def first_line(error: BaseException) -> str:
     """The first line of what an error says; its type's name if it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def counted(count: int, noun: str, nouns: str | None = None) -> str:
+    """A number of things: "1 repeat", "1,200 repeats"; ``nouns`` where the plural is another."""
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def how_to_install(extra: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tuneoff.messages import counted
 from tuneoff.metric import capitalised
 from tuneoff.search.cli.sparkline import BLOCKS
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.progress import ArmProgress
 
 _FULL: Final = BLOCKS[-1]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tuneoff import references
+from tuneoff.messages import counted
 from tuneoff.search.cli import options
-from tuneoff.search.results.numbers import counted
 
 if TYPE_CHECKING:
     from tuneoff.search.spec.file import StudySpec
@@ -131,7 +131,7 @@ def _price(found: Soundness, spec: StudySpec, train_images: int) -> Iterator[str
     parts = price(spec, found.epoch_seconds, train_images)
     said = [
         f"{part.name} {duration(part.seconds)}"
-        + ("" if part.epochs is None else f" for {part.epochs:,} epochs")
+        + ("" if part.epochs is None else f" for {counted(part.epochs, 'epoch')}")
         for part in parts
     ]
     yield (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuneoff import references
+from tuneoff.messages import counted
 from tuneoff.search.cli import options
 from tuneoff.search.cli.groups import Group
 from tuneoff.search.errors import UserError
@@ -65,7 +66,7 @@ def data_prepare(name: str, path: str | None, work: Path, **others: Any) -> None
     )
     if clock.seconds:
         console.print(
-            f"Decoded {clock.images} images in {clock.seconds:.1f} s "
+            f"Decoded {counted(clock.images, 'image')} in {clock.seconds:.1f} s "
             f"({clock.images / clock.seconds:.0f} images/s) with {decode.decoder_name()}.",
             soft_wrap=True,
         )

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 
 from rich.live import Live
 
+from tuneoff.messages import counted
 from tuneoff.search.cli.board import Board, best_words, board_lines, epochs_words
 from tuneoff.search.cli.console import console, lines
 from tuneoff.search.cli.terminal import time_left
 from tuneoff.search.cli.until import growth_sentence
 from tuneoff.search.launch.base import Workers
-from tuneoff.search.results.numbers import all_of, counted
+from tuneoff.search.results.numbers import all_of
 from tuneoff.search.results.progress import ArmProgress, read_progress
 from tuneoff.search.store.outages import OUTAGES, reason
 from tuneoff.search.study.study import Study

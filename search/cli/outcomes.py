@@ -10,6 +10,7 @@ import click
 
 from tuneoff import references
 from tuneoff.files import write_text
+from tuneoff.messages import counted
 from tuneoff.search.cli import options
 from tuneoff.search.errors import StudyError, UserError
 
@@ -41,7 +42,6 @@ def promote(
     """
     from tuneoff.search.cli.console import console
     from tuneoff.search.cli.launching import is_complete, launch_workers
-    from tuneoff.search.results.numbers import counted
     from tuneoff.search.study.selection import outdated_ensemble
     from tuneoff.search.study.snapshot import Snapshot
     from tuneoff.search.work.done import is_searched
@@ -211,11 +211,12 @@ def predict(
         return
     _write(out, text)
     calibrated = (
-        f", probabilities calibrated on {predicted.calibrated_on} validation images"
+        f", probabilities calibrated on {counted(predicted.calibrated_on, 'validation image')}"
         if predicted.calibrated_on
         else ""
     )
-    console.print(f"wrote {out}: {len(predicted.names)} images{calibrated}", soft_wrap=True)
+    written = counted(len(predicted.names), "image")
+    console.print(f"wrote {out}: {written}{calibrated}", soft_wrap=True)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tuneoff.messages import counted
 from tuneoff.search.cli import options
 
 _CHOSEN: Final = {
@@ -108,7 +109,8 @@ def _curve(story: TrialStory, width: int, ascii_only: bool) -> Iterator[str]:
     from tuneoff.search.cli.sparkline import ASCII, BLOCKS, sparkline
 
     if not story.errors:
-        yield f"  {story.metric.bare:10}  not measured yet; a whole run has {story.epochs} epochs"
+        whole = counted(story.epochs, "epoch")
+        yield f"  {story.metric.bare:10}  not measured yet; a whole run has {whole}"
         return
     epochs = list(story.errors)
     best = min(epochs, key=lambda epoch: story.errors[epoch])
@@ -125,8 +127,6 @@ def _curve(story: TrialStory, width: int, ascii_only: bool) -> Iterator[str]:
 
 
 def _attempts(story: TrialStory) -> Iterator[str]:
-    from tuneoff.search.results.numbers import counted
-
     if not story.attempts:
         yield "  attempts    none yet"
         return
@@ -143,8 +143,6 @@ def _attempts(story: TrialStory) -> Iterator[str]:
 
 
 def _attempt(one: AttemptRecord) -> str:
-    from tuneoff.search.results.numbers import counted
-
     began = datetime.fromtimestamp(one.started, UTC).strftime("%Y-%m-%d %H:%M:%S")
     end = "at work" if one.end is None else one.end
     why = f": {one.reason}" if one.reason else ""

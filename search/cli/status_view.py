@@ -9,11 +9,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric, capitalised
 from tuneoff.search.cli.board import Board, best_words, board_lines, epochs_words
 from tuneoff.search.cli.console import PlainConsole, lines, styled
 from tuneoff.search.cli.terminal import time_left
-from tuneoff.search.results.numbers import NONE, counted
+from tuneoff.search.results.numbers import NONE
 from tuneoff.search.results.progress import ArmProgress
 from tuneoff.search.spec.file import RESERVED_ARMS
 
@@ -100,8 +101,8 @@ def _parts(status: Status, console: PlainConsole, busy: int, arms: int) -> Itera
     for worker in status.failing:
         yield styled("failing ", "red").append_text(
             lines(
-                f"{worker.worker} ({worker.device}): {worker.attempts} attempts at"
-                f" {worker.trials} trials in a row failed; the last: {worker.reason}"
+                f"{worker.worker} ({worker.device}): {counted(worker.attempts, 'attempt')} at"
+                f" {counted(worker.trials, 'trial')} in a row failed; the last: {worker.reason}"
             )
         )
 

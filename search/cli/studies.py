@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuneoff import references
+from tuneoff.messages import counted
 from tuneoff.search.cli import options
 from tuneoff.search.cli.until import settings_of, until_options
 from tuneoff.search.store.defaults import DEFAULT_URL, PATIENCE_SECONDS
@@ -128,11 +129,11 @@ def create(study_file: Path, changes: tuple[str, ...], storage: str, work: Path)
     print_notes(console, task, try_references(file.spec, file.space))
     study = create_study(open_storage(storage, create=True), spec, task, work)
     sizes = ", ".join(f"{n} {split}" for split, n in study.task.sizes.items())
-    where = f"on {sizes} images in {len(study.task.classes)} classes"
+    where = f"on {sizes} images in {counted(len(study.task.classes), 'class', 'classes')}"
     if spec.is_own:
         where = f"of {spec.trial.own_training().code}"
     console.print(
-        f"{study.name}: {len(study.arms)} searches of {spec.budget.words} "
+        f"{study.name}: {counted(len(study.arms), 'search', 'searches')} of {spec.budget.words} "
         f"(arms: {len(spec.arms)}, repeats: {spec.repeats}) {where}.",
         soft_wrap=True,
     )
@@ -213,8 +214,6 @@ def worker(
                 raise
             complain(f"asked to leave, and not waiting any longer: {error}")
             return 128 + stop.signal
-    from tuneoff.search.results.numbers import counted
-
     end = "stopped" if summary.stopped else "all done"
     click.echo(f"{counted(summary.attempts, 'attempt')} made; {end}")
     return 128 + stop.signal if stop.signal else 0

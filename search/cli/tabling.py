@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuneoff import references
+from tuneoff.messages import counted
 from tuneoff.search.cli import options
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ def table(
     from tuneoff.search.cli.trainers import make_check, weights_digest
     from tuneoff.search.results.curve_rows import curve_table
     from tuneoff.search.results.curve_table import write_table
-    from tuneoff.search.results.numbers import counted
     from tuneoff.search.spec.reading import (
         StudyFile,
         preflight,

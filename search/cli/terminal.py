@@ -17,6 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from tuneoff.messages import counted
 from tuneoff.search.cli.console import PlainConsole
 from tuneoff.search.errors import SearchError
 from tuneoff.trainer.errors import Interrupted
@@ -62,7 +63,7 @@ def train_exported(
         for name, value in settings.items()
     )
     what = recipe.code if own else recipe.model
-    console.print(f"{what} for {recipe.epochs} epochs with {params}", soft_wrap=True)
+    console.print(f"{what} for {counted(recipe.epochs, 'epoch')} with {params}", soft_wrap=True)
     print_notes(console, trainer.check(recipe))
     error, on = None, entry.metric.on("validation")
     try:
@@ -82,7 +83,8 @@ def train_exported(
         return
     if error is None:
         raise SearchError(f"{folder}: nothing was trained; take another folder with -o")
-    console.print(f"{on} {entry.metric.value(error)!r}")
+    # Every digit, so that two machines can be compared.
+    console.print(f"{on} {entry.metric.text(error)} ({entry.metric.value(error)!r})")
     expected = entry.expected.get("validation_error")  # as people know it
     if expected == entry.metric.value(error):
         console.print("This is exactly what it was in the study.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from tuneoff import references
+from tuneoff.messages import counted
 from tuneoff.search.cli import options
 from tuneoff.search.errors import UserError
 
@@ -116,7 +117,8 @@ class _Session:
                 _say("Your budget is spent.")
                 self._reveal()
                 return
-            line = _read(f"{about}{left} epochs left, {left // epochs} tries> ", self._stop)
+            tries = counted(left // epochs, "try", "tries")
+            line = _read(f"{about}{counted(left, 'epoch')} left, {tries}> ", self._stop)
             if self._stop():
                 break
             if line is None or line in ("quit", "exit", "q"):
@@ -151,8 +153,6 @@ class _Session:
         self._run_shown(number)
 
     def _run_shown(self, number: int) -> None:
-        from tuneoff.search.results.numbers import counted
-
         found = self._run(number)
         if not found.finished:
             _say(f"#{number} is paused after epoch {max(found.errors, default=0)}.")

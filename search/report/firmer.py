@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tuneoff.messages import counted
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.results.arm_names import ArmName
 from tuneoff.search.results.comparison import PairwiseComparison
 from tuneoff.search.results.decision.outlook import Outlook, Price
 from tuneoff.search.results.nothing import has_diverged
-from tuneoff.search.results.numbers import counted, duration
+from tuneoff.search.results.numbers import duration
 
 _GO_ON: Final = "tuneoff run STUDY.toml"
 _UNTIL_DECIDED: Final = f"{_GO_ON} --until-decided"

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 from tuneoff.search.replay.quality import FAIR_RANKING, GOOD_RANKING, Quality
 from tuneoff.search.replay.replays import PairSummary, Replay, quantiles, summaries
 from tuneoff.search.replay.table_rows import TableSurrogate
 from tuneoff.search.results.decision.look import Outcome
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.plain import plain
 
 MARK: Final = "simulation"

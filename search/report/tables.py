@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric, capitalised
-from tuneoff.search.results.numbers import (
-    NONE,
-    counted,
-    mean_and_range,
-    mean_and_sd,
-    parameters,
-)
+from tuneoff.search.results.numbers import NONE, mean_and_range, mean_and_sd, parameters
 from tuneoff.search.results.predictions.records import ArmPredictions
 from tuneoff.search.results.records import Confirmed, Ensemble, StudyResults, runs_of
 from tuneoff.search.results.statistics.selection import expected_validation

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric, capitalised
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.results.arm_names import ArmName
 from tuneoff.search.results.compare import names_of
 from tuneoff.search.results.comparison import Pairing
-from tuneoff.search.results.numbers import counted, duration
+from tuneoff.search.results.numbers import duration
 from tuneoff.search.results.records import StudyResults
 
 _METHODS: Final[Mapping[str, str]] = {

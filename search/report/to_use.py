@@ -8,13 +8,13 @@ from typing import Any
 
 import tomli_w
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 from tuneoff.search.report.commands import export_and_train
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.results.arm_names import ArmName
 from tuneoff.search.results.export_file import Exported
 from tuneoff.search.results.nothing import has_diverged
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.records import Confirmed
 from tuneoff.search.study.keys import key_of
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from tuneoff.messages import counted
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.results.comparison import Comparison, PairwiseComparison
 from tuneoff.search.results.early_stop import early_stop_note
-from tuneoff.search.results.numbers import counted, duration
+from tuneoff.search.results.numbers import duration
 from tuneoff.search.results.progress import beyond_budget
 from tuneoff.search.results.records import StudyResults, runs_of
 from tuneoff.search.results.remarks import timed_sentence

@@ -6,7 +6,8 @@ from collections import Counter
 
 from optuna.trial import TrialState
 
-from tuneoff.search.results.numbers import all_of, counted
+from tuneoff.messages import counted
+from tuneoff.search.results.numbers import all_of
 from tuneoff.search.results.read import state_of
 from tuneoff.search.store.attributes import FAILURE
 from tuneoff.search.study.snapshot import Snapshot

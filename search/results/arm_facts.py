@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from tuneoff.search.results.numbers import all_of, counted
+from tuneoff.messages import counted
+from tuneoff.search.results.numbers import all_of
 from tuneoff.search.results.records import ArmFacts
 from tuneoff.search.spec.arm_section import ArmSpec
 from tuneoff.search.spec.personas import PERSONAS

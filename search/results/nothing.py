@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tuneoff.messages import counted
 from tuneoff.search.results.comparison import ArmSummary
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.records import StudyResults
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 
 NONE: Final = "–"  # where there is nothing to show
@@ -35,11 +36,6 @@ def share_span(low: float, high: float) -> str:
 def p_value(p: float) -> str:
     """A p-value as text: "0.031", "< 0.001"."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things: "1 repeat", "1,200 repeats"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def all_of(count: int, noun: str) -> str:

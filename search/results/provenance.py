@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import tomli_w
 
-from tuneoff.search.results.numbers import counted
+from tuneoff.messages import counted
 from tuneoff.search.results.records import AttemptRecord
 from tuneoff.search.store.attributes import ENVIRONMENT
 from tuneoff.search.study.snapshot import Snapshot

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tuneoff.messages import counted
 from tuneoff.search.results.arm_names import ArmName
 from tuneoff.search.results.comparison import Pairing
 from tuneoff.search.results.early_stop import early_stop_note
-from tuneoff.search.results.numbers import all_of, counted, share
+from tuneoff.search.results.numbers import all_of, share
 from tuneoff.search.results.records import (
     FULL_VALIDATION,
     TEST,

@@ -6,16 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 from tuneoff.search.results.arm_names import ArmName
 from tuneoff.search.results.comparison import Cost, Pairing
-from tuneoff.search.results.numbers import (
-    all_of,
-    counted,
-    level_name,
-    share,
-    share_span,
-)
+from tuneoff.search.results.numbers import all_of, level_name, share, share_span
 from tuneoff.search.results.records import FULL_VALIDATION, TEST, VALIDATION
 
 _RUN: Final = "tuneoff run STUDY.toml --until-decided"

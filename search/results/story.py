@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
+from tuneoff.messages import counted
 from tuneoff.metric import ERROR, Metric
 from tuneoff.search.errors import UserError
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.read import state_of
 from tuneoff.search.results.records import AttemptRecord
 from tuneoff.search.results.trials import attempt_records_of

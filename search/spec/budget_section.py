@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from tuneoff.messages import counted
 from tuneoff.search.spec.section import Section
 from tuneoff.search.spec.stop_rule import StopRule
 
@@ -66,7 +67,7 @@ class BudgetSpec(Section):
     def words(self) -> str:
         """The budget in words: "36 epochs", "2 h of training"."""
         if self.epochs is not None:
-            return f"{self.epochs} epochs"
+            return counted(self.epochs, "epoch")
         return (
             f"{self.seconds:g} s of training"
             if self.hours is None

@@ -10,6 +10,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from tuneoff.messages import counted
 from tuneoff.search.errors import UserError
 from tuneoff.search.policies.base import NewTrial
 from tuneoff.search.spec.space import SearchSpace
@@ -89,8 +90,8 @@ def _check_budget(study: Study, search: Search) -> None:
     free = history(study, search, now).remaining - len(now.waiting) * epochs
     if free < epochs:
         raise UserError(
-            f"{search.name}: a trial takes {epochs} epochs, and of the budget {max(0, free)} are "
-            f"left; see `tuneoff status {study.name}`"
+            f"{search.name}: a trial takes {counted(epochs, 'epoch')}, and of the budget "
+            f"{max(0, free)} are left; see `tuneoff status {study.name}`"
         )
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from optuna.trial import TrialState
 
+from tuneoff.messages import counted
 from tuneoff.search.errors import LeaseLost
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Attempt, End
@@ -221,8 +222,8 @@ def fail_unaffordable(study: Study, search: Search, now: SearchState) -> None:
             trial.fail(f"it was never started: the budget of {search.seconds:g} s was spent before")
             continue
         trial.fail(
-            f"it was never started: it takes {trial.run.recipe.epochs} epochs, and {max(0, left)} "
-            "of the budget are left"
+            f"it was never started: it takes {counted(trial.run.recipe.epochs, 'epoch')}, and "
+            f"{max(0, left)} of the budget are left"
         )
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from tuneoff.messages import counted
 from tuneoff.search.store import attempts
 from tuneoff.search.store.attributes import DIVERGED
 from tuneoff.search.study.state import history, read_state
@@ -116,7 +117,9 @@ def _enter_start(claim: Claim, epoch: int, seconds_before: float) -> None:
                 gone += ", or says that it cannot (resumable = False)"
         beyond = max(0, again - max(0, left))
         if beyond and claim.before is not None and claim.before.end == "paused":
-            raise BeyondBudget(f"{gone}, and the budget is too small to train {again} epochs again")
+            raise BeyondBudget(
+                f"{gone}, and the budget is too small to train {counted(again, 'epoch')} again"
+            )
         said = f", {beyond} of them beyond the budget" if beyond else ""
         log.warning("%s: %s; %d epochs are trained again%s", trial, gone, again, said)
         attempts.resumed_from(study.database, attempt, epoch, claim.before, seconds_before)

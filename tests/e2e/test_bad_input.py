@@ -590,7 +590,9 @@ def test_a_damaged_checkpoint_is_passed_over(
     content = tomllib.loads(file.read_text())
     content["configurations"][0]["recipe"]["epochs"] = 12
     file.write_text(tomli_w.dumps(content))
-    (calm,) = re.findall(r"^validation error (\S+)$", finished("train", file).text, re.MULTILINE)
+    (calm,) = re.findall(
+        r"^validation error \S+ \((\S+)\)$", finished("train", file).text, re.MULTILINE
+    )
 
     folder = finished.folder / "stopped"
     stopped = finished.start("train", file, "-o", folder)
@@ -607,7 +609,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     (warning,) = again.err
     assert f"{newest} is not used" in warning
     assert before.name in warning
-    assert f"validation error {calm}\n" in again.out
+    assert f" ({calm})\n" in again.out
 
 
 @pytest.fixture

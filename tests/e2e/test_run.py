@@ -110,7 +110,7 @@ class TestExport:
         quickly("export", "digits", "-o", file)
         expected = tomllib.loads(file.read_text())["configurations"][0]["expected"]
         said = "".join(finished("train", file).out)
-        assert f"validation error {expected['validation_error']!r}\n" in said
+        assert f" ({expected['validation_error']!r})\n" in said
         assert "This is exactly what it was in the study." in said
 
     def test_formats_hold_the_same(self, quickly: Callable[..., str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from optuna.trial import FrozenTrial, TrialState
 
-from tuneoff.messages import printable
+from tuneoff.messages import counted, printable
 from tuneoff.search.store.attempts import Attempt
 from tuneoff.search.store.attributes import (
     CHOSEN_BY,
@@ -136,8 +136,8 @@ def _attributes(study: Study, run: Run) -> dict[str, Any]:
 def recipe_in_short(recipe: AnyRecipe) -> str:
     """What is trained, in a few words."""
     if isinstance(recipe, OwnTraining):
-        return f"{recipe.code}, {recipe.epochs} epochs"
-    return f"{recipe.model}, {recipe.epochs} epochs, batches of {recipe.batch_size}"
+        return f"{recipe.code}, {counted(recipe.epochs, 'epoch')}"
+    return f"{recipe.model}, {counted(recipe.epochs, 'epoch')}, batches of {recipe.batch_size}"
 
 
 def recipe_in_words(recipe: AnyRecipe) -> str:

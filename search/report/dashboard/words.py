@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 from tuneoff.search.report.comparison_tables import arms_table
 from tuneoff.search.report.data import ReportData
@@ -13,7 +14,7 @@ from tuneoff.search.report.first_screen import FirstScreen, first_screen
 from tuneoff.search.report.horizon import horizon_outcome
 from tuneoff.search.report.markdown import code_block, outcome_blocks, prose, table_block, text
 from tuneoff.search.report.tables import Table
-from tuneoff.search.results.numbers import NONE, counted, duration
+from tuneoff.search.results.numbers import NONE, duration
 from tuneoff.search.results.records import ArmRun, StudyResults
 from tuneoff.search.results.status import ArmStatus, Status
 from tuneoff.search.study.study import Search, Study

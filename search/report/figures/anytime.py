@@ -9,6 +9,7 @@ from typing import Final
 
 from plotly import graph_objects as go
 
+from tuneoff.messages import counted
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.axes import Scale, choose_scale, set_axis, spread_labels
 from tuneoff.search.report.figures.base import (
@@ -22,7 +23,6 @@ from tuneoff.search.report.figures.base import (
 )
 from tuneoff.search.report.figures.readings import main_arms, names, so_far
 from tuneoff.search.results.anytime import AnytimeCurve, anytime, spending_grid
-from tuneoff.search.results.numbers import counted
 
 _COLOURED: Final = 8  # curves with a colour; those of further arms are grey
 _BANDS: Final = 4  # curves with a band

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from plotly import graph_objects as go
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 from tuneoff.search.report.figures.base import FAINT, GREY, Panels, blank
 from tuneoff.search.report.figures.model_findings import coverage_finding
 from tuneoff.search.report.tables import coverage_table
-from tuneoff.search.results.numbers import counted, in_percent
+from tuneoff.search.results.numbers import in_percent
 from tuneoff.search.results.predictions.records import ArmPredictions, Coverage
 
 

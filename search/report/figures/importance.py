@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tuneoff.messages import counted
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import GREY, Panels, blank, shown
 from tuneoff.search.results.importance import BEST_SHARE, Importance
-from tuneoff.search.results.numbers import all_of, counted, share
+from tuneoff.search.results.numbers import all_of, share
 
 MOST = 12
 """More hyperparameters than these are not drawn."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from plotly import graph_objects as go
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric, capitalised
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.axes import Scale, choose_scale, set_axis
@@ -26,7 +27,6 @@ from tuneoff.search.report.figures.base import (
 )
 from tuneoff.search.report.figures.readings import main_arms, names, so_far
 from tuneoff.search.report.figures.thinning import said_of, thinned_curves
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.records import TrialCurve
 
 MOST: Final = 9

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from plotly import graph_objects as go
 
+from tuneoff.messages import counted
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import Panels, arm_colours, blank, shown
-from tuneoff.search.results.numbers import counted, duration, share
+from tuneoff.search.results.numbers import duration, share
 from tuneoff.search.results.spending import (
     AGAIN,
     DIVERGED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.predictions.records import Axis, Coverage, Forecast, Map
 
 

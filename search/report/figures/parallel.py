@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from plotly import graph_objects as go
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import FAINT, GREY, Panels, blank, shown, transparent
 from tuneoff.search.report.figures.parameters import explained, is_number
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.records import TrialCurve
 
 MOST_AXES: Final = 8

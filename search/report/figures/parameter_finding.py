@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tuneoff.messages import counted
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import measured
 from tuneoff.search.report.figures.readings import so_far
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.records import TrialCurve
 
 BEST: Final = 3

@@ -10,12 +10,13 @@ from typing import Any, Final, Literal
 
 from plotly import graph_objects as go
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric, capitalised
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import Panels, blank, rounded, shown
 from tuneoff.search.report.figures.model_findings import map_finding
 from tuneoff.search.report.figures.thinning import shares, thinned_marks
-from tuneoff.search.results.numbers import counted, parameters
+from tuneoff.search.results.numbers import parameters
 from tuneoff.search.results.predictions.records import ArmPredictions, Axis, Map
 from tuneoff.search.results.records import TrialCurve
 

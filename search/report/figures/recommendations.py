@@ -8,6 +8,7 @@ from typing import Final
 
 from plotly import graph_objects as go
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric, capitalised
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import (
@@ -19,7 +20,6 @@ from tuneoff.search.report.figures.base import (
     shown,
 )
 from tuneoff.search.report.figures.readings import main_arms, names, so_far
-from tuneoff.search.results.numbers import counted
 from tuneoff.search.results.records import TEST, VALIDATION
 
 MOST: Final = 12

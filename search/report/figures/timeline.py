@@ -9,11 +9,12 @@ from typing import Final
 
 from plotly import graph_objects as go
 
+from tuneoff.messages import counted
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import Panels, arm_colours, blank, shown
 from tuneoff.search.report.figures.ledger import QUEUES
 from tuneoff.search.results.crew_time import CrewTime, crew_time, end_of, last_known
-from tuneoff.search.results.numbers import counted, duration, share
+from tuneoff.search.results.numbers import duration, share
 from tuneoff.search.results.records import AttemptRecord
 
 MOST_BARS: Final = 3000

@@ -7,11 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import Panels
 from tuneoff.search.report.tables import Table
-from tuneoff.search.results.numbers import NONE, counted
+from tuneoff.search.results.numbers import NONE
 from tuneoff.search.results.records import TrialCurve
 
 _BEFORE: Final = ("Trial", "Arm", "Repeat", "State", "Last error, %", "Lowest error, %")

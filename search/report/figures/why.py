@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import Panels
@@ -12,14 +13,7 @@ from tuneoff.search.report.figures.why_picks import picks_figure
 from tuneoff.search.results.arm_names import ArmName
 from tuneoff.search.results.compare import names_of
 from tuneoff.search.results.comparison import Cost, PairwiseComparison
-from tuneoff.search.results.numbers import (
-    all_of,
-    counted,
-    duration,
-    level_name,
-    share,
-    share_span,
-)
+from tuneoff.search.results.numbers import all_of, duration, level_name, share, share_span
 from tuneoff.search.results.records import TEST
 
 MOST = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tuneoff.messages import counted
 from tuneoff.metric import Metric
 from tuneoff.search.results.horizon.records import (
     ArmChange,
@@ -12,7 +13,6 @@ from tuneoff.search.results.horizon.records import (
     Interval,
     ParameterDrift,
 )
-from tuneoff.search.results.numbers import counted
 
 ALMOST, PARTLY = 0.8, 0.5
 """Rank correlations from which runs rank almost, or partly, as longer ones do."""
