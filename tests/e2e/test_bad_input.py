@@ -609,7 +609,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     (warning,) = again.err
     assert f"{newest} is not used" in warning
     assert before.name in warning
-    assert f" ({calm})\n" in again.out
+    assert f" ({calm})\n" in again.text
 
 
 @pytest.fixture
