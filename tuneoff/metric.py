@@ -112,6 +112,16 @@ class Metric:
         ends = self.stored(low), self.stored(high)
         return min(ends), max(ends)
 
+    def range_of(self, seen: Iterable[float]) -> tuple[float, float]:
+        """``stored_range`` where these stored values were measured; none if one lies outside.
+
+        What was measured is possible: code of a user's own may report F1 in percent.
+        """
+        low, high = self.stored_range
+        if not self.percent and any(value < low or value > high for value in seen):
+            return _ANY
+        return low, high
+
     @property
     def kind(self) -> tuple[str, Direction, bool]:
         """Equal for metrics whose values can be compared."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -96,19 +95,11 @@ class Evidence:
 
     @cached_property
     def range(self) -> tuple[float, float]:
-        """The lowest and the highest error that there can be; infinite where none is known.
-
-        What the study measured is possible: code of a user's own may report F1 in percent.
-        """
-        if self.metric.percent:
-            return self.metric.stored_range
+        """The lowest and the highest error that there can be; infinite where none is known."""
         errors = [error for run in self.short for error in run.errors.values()]
         for run in self.full:
             errors += [run.validation] if run.test is None else [run.validation, run.test]
-        low, high = self.metric.stored_range
-        if min(errors, default=low) < low or max(errors, default=high) > high:
-            return -math.inf, math.inf
-        return low, high
+        return self.metric.range_of(errors)
 
     @cached_property
     def curves(self) -> tuple[Curve, ...]:

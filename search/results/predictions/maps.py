@@ -14,6 +14,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from tuneoff.metric import Metric
 from tuneoff.search.policies.curve_gp.model_state import ModelState
 from tuneoff.search.results.predictions.records import Axis, Map
 from tuneoff.search.results.predictions.repeat import deviations, errors_of
@@ -24,23 +25,24 @@ MAPPED: Final = 4  # parameters at most; each pair of them has a map
 
 
 def maps_of(
-    state: ModelState, params: Mapping[str, Any]
+    state: ModelState, params: Mapping[str, Any], metric: Metric
 ) -> tuple[tuple[Map, ...], tuple[str, ...]]:
     """The maps, and the names of the parameters that have none.
 
     Args:
         state: the model.
         params: the values of the parameters that a map does not vary.
+        metric: what is predicted.
     """
     names = list(state.encoding.distributions)
     # The shorter a parameter's length scale, the more the predicted error depends on it.
     most_sensitive = np.argsort(state.model.h.length, kind="stable")[:MAPPED]
     kept = [names[i] for i in sorted(most_sensitive)]
-    maps = tuple(_map(state, params, *pair) for pair in combinations(kept, 2))
+    maps = tuple(_map(state, params, metric, *pair) for pair in combinations(kept, 2))
     return maps, tuple(name for name in names if name not in kept)
 
 
-def _map(state: ModelState, params: Mapping[str, Any], x: str, y: str) -> Map:
+def _map(state: ModelState, params: Mapping[str, Any], metric: Metric, x: str, y: str) -> Map:
     distributions = state.encoding.distributions
     across, up = _values(distributions[x]), _values(distributions[y])
     cells = [state.encoding.columns({**params, x: a, y: b}) for b in up for a in across]
@@ -49,12 +51,16 @@ def _map(state: ModelState, params: Mapping[str, Any], x: str, y: str) -> Map:
     reach = deviations(0.9) * state.model.unit * sd
 
     def rows(errors: Floats) -> tuple[tuple[float, ...], ...]:
-        # Rounded to a hundredth of a point: all digits would make the report three times as long.
-        return tuple(map(tuple, errors.round(4).reshape(len(up), len(across)).tolist()))
+        # Shares to a hundredth of a point: all digits would make the report three times as long.
+        if metric.percent:
+            short = errors.round(4)
+        else:
+            short = np.array([float(f"{error:.6g}") for error in errors])
+        return tuple(map(tuple, short.reshape(len(up), len(across)).tolist()))
 
-    width = errors_of(state, warped + reach) - errors_of(state, warped - reach)
+    width = errors_of(state, warped + reach, metric) - errors_of(state, warped - reach, metric)
     sides = (_axis(x, distributions[x], across), _axis(y, distributions[y], up))
-    return Map(*sides, rows(errors_of(state, warped)), rows(width))
+    return Map(*sides, rows(errors_of(state, warped, metric)), rows(width))
 
 
 def _values(distribution: BaseDistribution) -> list[Any]:

@@ -37,7 +37,7 @@ def _arm_predictions(repeats: Sequence[Repeat]) -> ArmPredictions | None:
     recommended = recommend(shown.now.trials)
     best = recommended.number if recommended else _most_promising(state)
     params = dict(shown.now.trials[best].params)
-    maps, left_out = maps_of(state, params)
+    maps, left_out = maps_of(state, params, shown.study.metric)
     coverage, judged, possible = coverage_of(repeats)
     return ArmPredictions(
         arm=shown.search.arm,

@@ -12,6 +12,7 @@ import numpy as np
 from optuna.trial import TrialState
 from scipy.special import ndtri
 
+from tuneoff.metric import Metric
 from tuneoff.search.policies.base import History
 from tuneoff.search.policies.curve_gp import CurveGP
 from tuneoff.search.policies.curve_gp.model import NotPositiveDefinite
@@ -34,6 +35,7 @@ class Prediction:
         known: number of trials that there were.
         epochs: the epochs to come, up to that of a full run.
         mean, sd: of the warped error (see ``errors_of``), one for each of ``epochs``.
+        metric: what the errors are.
     """
 
     state: ModelState
@@ -41,16 +43,20 @@ class Prediction:
     epochs: tuple[int, ...]
     mean: Floats
     sd: Floats
+    metric: Metric
 
     @property
     def median(self) -> Floats:
-        """Predicted error after each of ``epochs``, 0 to 1."""
-        return errors_of(self.state, self.mean)
+        """Predicted error after each of ``epochs``."""
+        return errors_of(self.state, self.mean, self.metric)
 
     def interval(self, level: float) -> tuple[Floats, Floats]:
         """Ends of the central interval of this probability, as errors, one for each epoch."""
         reach = deviations(level) * self.sd
-        return errors_of(self.state, self.mean - reach), errors_of(self.state, self.mean + reach)
+        return (
+            errors_of(self.state, self.mean - reach, self.metric),
+            errors_of(self.state, self.mean + reach, self.metric),
+        )
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,8 @@ class Repeat:
         t = np.log(np.array(epochs)) / math.log(self.horizon)
         mean, sd = state.model.curve(own.x, t)
         noise = state.model.h.noise * state.model.unit**2
-        return Prediction(state, len(then.trials), epochs, mean, np.sqrt(sd**2 + noise))
+        deviation = np.sqrt(sd**2 + noise)
+        return Prediction(state, len(then.trials), epochs, mean, deviation, self.study.metric)
 
 
 def deviations(level: float) -> float:
@@ -133,15 +140,18 @@ def deviations(level: float) -> float:
     return float(ndtri(0.5 + 0.5 * level))
 
 
-def errors_of(state: ModelState, warped: Floats) -> Floats:
-    """Errors, 0 to 1, of values on the scale of errors that the model predicts on.
+def errors_of(state: ModelState, warped: Floats, metric: Metric) -> Floats:
+    """Errors, such as the metric can have, of values on the scale that the model predicts on.
 
     Args:
         state: the model, with the output warping that it was fitted under.
         warped: values on that scale, any shape.
+        metric: what the errors are.
     """
-    # The inverse takes the exponential: beyond 99 it is more than 1 anyway, and 999 overflows.
-    return np.clip(state.warping.unwarp(np.minimum(warped, 99.0)), 0.0, 1.0)
+    seen = (error for curve in state.curves for error in curve.errors.values())
+    low, high = metric.range_of(seen)
+    # The inverse takes the exponential: at 99 it is worse than any anyway, and 999 overflows.
+    return np.clip(state.warping.unwarp(np.minimum(warped, 99.0)), low, high)
 
 
 def _model_state(policy: CurveGP, seen: History) -> ModelState | None:
