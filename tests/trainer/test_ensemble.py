@@ -116,6 +116,7 @@ def test_members_are_weighted_by_the_metric(
     assert ensemble.combine("weighted", both, both, judge)[1] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_greedy_takes_the_best_by_the_metric_whatever_its_direction() -> None:
     both = [RIGHT, ORDERED]
     assert min(ensemble.combine("greedy", both, both)[1]) > 0  # no image is wrong then

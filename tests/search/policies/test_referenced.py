@@ -282,7 +282,7 @@ def test_a_patient_pruner_waits_for_a_run_that_still_improves(spec_values: Any) 
         lambda: SuccessiveHalvingPruner(reduction_factor=2),
         HyperbandPruner,
         lambda: PatientPruner(MedianPruner(), 1),
-        WilcoxonPruner,
+        pytest.param(WilcoxonPruner, marks=pytest.mark.slow),
     ],
     ids=["successive halving", "hyperband", "patient", "wilcoxon"],
 )
