@@ -206,7 +206,8 @@ class _Run:
     def _end(self, process: CommandProcess, meanwhile: Callable[[], object] | None = None) -> None:
         """Let the command save and end, and kill it if it does not."""
         process.ask_to_end()
-        # Code that only takes note of the signal may be waiting in ``tuneoff.report``.
+        # Code that only takes note of the signal may be waiting in ``tuneoff.report``; before the
+        # signal it would begin the next epoch.
         self._say_seen(self._reports.epoch)
         process.end_within(self._job.stop_seconds, meanwhile)
 

@@ -22,6 +22,8 @@ LOG_BYTES = 1_000_000
 SILENT_SECONDS = 30.0
 """A command whose worker shows no sign of life for so long is killed: another worker may have taken
 the run over by then."""
+_ORDER_SECONDS = 5.0
+"""The supervisor has sent a signal after that, unless the machine hardly moves."""
 LAST_LINES, LAST_BYTES = 20, 4_000
 """Of a command's log, so much goes with a message."""
 
@@ -77,7 +79,7 @@ class CommandProcess:
         Raises:
             OSError: no process can be started, or the files cannot be written.
         """
-        self.started = self.silent = False
+        self.started = self.silent = self._asked = False
         self.missing: str | None = None
         self.code: int | None = None
         self._log, self._log_begins = log, log.stat().st_size if log.exists() else 0
@@ -136,8 +138,12 @@ class CommandProcess:
         self._order(b"C")
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM; a command that stands still goes on for that."""
+        """Send SIGTERM, and return once it is sent; a command that stands still goes on for it."""
+        self._asked = False
         self._order(b"T")
+        patience = time.monotonic() + _ORDER_SECONDS
+        while self.alive() and not self._asked and time.monotonic() < patience:
+            time.sleep(0.001)
 
     def end_within(self, seconds: float, meanwhile: Callable[[], object] | None = None) -> None:
         """Wait until it has ended, and kill it with all that it started if it takes longer.
@@ -201,6 +207,8 @@ class CommandProcess:
                 self.started = True
             elif word == "missing":
                 self.missing = said
+            elif word == "asked":
+                self._asked = True
             elif word == "silent":
                 self.silent = True
             elif word == "exit":

@@ -11,7 +11,8 @@ of which the last LOG_BYTES are kept. The worker writes single bytes to standard
 sign of life, "S" to stop the command (SIGSTOP), "C" to let it go on, "T" for SIGTERM, "K" for
 SIGKILL. If the worker ends, which closes standard input, or shows no sign of life for
 SILENT_SECONDS, everything is killed. Lines on standard output say how it goes: "started PID" or
-"missing REASON", "silent", and, last, "exit CODE" (negative: minus a signal).
+"missing REASON", "asked" once SIGTERM is sent, "silent", and, last, "exit CODE" (negative: minus a
+signal).
 """
 
 from __future__ import annotations
@@ -183,6 +184,7 @@ def _obey(command: Command, byte: int) -> None:
     elif byte == ord("T"):
         command.signal(signal.SIGTERM)
         command.signal(signal.SIGCONT)  # one that stands still would not hear it
+        _say("asked")
 
 
 def _drain(command: Command, log: Log) -> None:

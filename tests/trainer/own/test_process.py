@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tuneoff.trainer.own import supervisor
 from tuneoff.trainer.own.process import LAST_LINES, LOG_BYTES, CommandProcess, hold
 
 FORKS = """
@@ -136,6 +139,29 @@ def test_sigterm_lets_it_save_and_end(start: Starter) -> None:
     one.end_within(30)
     assert one.code == 0
     assert saved.exists()
+
+
+@pytest.mark.slow
+def test_who_asked_it_to_end_goes_on_when_the_signal_is_sent(start: Starter) -> None:
+    """Else a command would begin an epoch that its worker says it has seen, before the signal."""
+    one = start("sleep", "1000")
+    until(lambda: one.alive() and one.started)
+    children = psutil.Process().children()
+    (between,) = [child for child in children if supervisor.__file__ in child.cmdline()]
+    between.send_signal(signal.SIGSTOP)  # a busy machine, at its worst
+    resumed = threading.Event()
+
+    def resume() -> None:
+        time.sleep(0.3)
+        resumed.set()
+        between.send_signal(signal.SIGCONT)
+
+    thread = threading.Thread(target=resume)
+    thread.start()
+    one.ask_to_end()
+    assert resumed.is_set()
+    thread.join()
+    assert ended(one) == -signal.SIGTERM
 
 
 def test_what_does_not_hear_sigterm_is_killed_after_the_grace_time(start: Starter) -> None:
