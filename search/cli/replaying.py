@@ -36,6 +36,7 @@ REPEATS = 20
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
               help="Other seeds, other simulations.")  # fmt: skip
 @click.option("--json", "in_json", is_flag=True, help="Print JSON.")
+@options.allow_option
 @options.storage_option
 @options.work_option
 def replay(
@@ -121,6 +122,8 @@ def _of_study(
 
     study = options.open_named(open_storage(storage), name, work)
     spec = simulated(study.spec, wanted(study.spec.repeats))
+    # What --set names, whoever typed it means.
+    references.allow(set(spec.references()) - set(study.spec.references()))
     surrogate = Surrogate.of(Evidence.of(Snapshot.of(study)))
     quality = quality_of(surrogate)
     sentences = quality_sentences(quality, spec.metric.metric())

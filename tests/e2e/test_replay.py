@@ -29,11 +29,18 @@ epochs = 14
 [arms.random]
 sampler = "random"
 [arms.quasi]
-sampler = "quasi-random"
+sampler = "mysamplers:Mine"
 [promote]
 epochs = 2
 top = 1
 seeds = 1
+"""
+
+OWN = """
+from optuna.samplers import RandomSampler
+
+class Mine(RandomSampler):
+    pass
 """
 
 pytestmark = pytest.mark.timeout(900)
@@ -44,7 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small study that has been run."""
     folder = tmp_path_factory.mktemp("replay")
     (folder / "tiny.toml").write_text(STUDY)
-    for words in (("create", "tiny.toml"), ("worker", "tiny", "--promote", "--threads", "1")):
+    for module in ("mysamplers", "typed"):
+        (folder / f"{module}.py").write_text(OWN)
+    work = ("worker", "tiny", "--promote", "--threads", "1", "--allow", "mysamplers")
+    for words in (("create", "tiny.toml"), work):
         done = _tuneoff(folder, *words)
         assert done.returncode == 0, done.stderr
     return folder
@@ -63,7 +73,8 @@ def test_it_prints_a_verdict_marked_as_simulation_and_writes_nothing(folder: Pat
     before = {
         path: path.stat().st_mtime_ns for path in sorted((folder / "tuneoff-work").rglob("*"))
     }
-    done = _tuneoff(folder, "replay", "tiny", "--repeats", "2", "--set", "arms.new.sampler=tpe")
+    new = ("--set", "arms.new.sampler=typed:Mine")  # code that is typed needs no permission
+    done = _tuneoff(folder, "replay", "tiny", "--repeats", "2", "--allow", "mysamplers", *new)
     assert done.returncode == 0, done.stderr
     assert "tiny (simulation)" in done.stdout
     assert "rank correlation" in done.stdout
@@ -75,7 +86,17 @@ def test_it_prints_a_verdict_marked_as_simulation_and_writes_nothing(folder: Pat
 
 
 def test_json_says_the_same_for_the_same_seed(folder: Path) -> None:
-    words = ("replay", "tiny", "--repeats", "2", "--replays", "2", "--json")
+    words = (
+        "replay",
+        "tiny",
+        "--repeats",
+        "2",
+        "--replays",
+        "2",
+        "--json",
+        "--allow",
+        "mysamplers",
+    )
     one, other = _tuneoff(folder, *words), _tuneoff(folder, *words)
     assert one.returncode == 0, one.stderr
     assert one.stdout == other.stdout
@@ -90,6 +111,7 @@ def test_json_says_the_same_for_the_same_seed(folder: Path) -> None:
     [
         (("--set", "trial.epochs=9"), "--set trial.epochs: a simulation knows"),
         (("--repeats", "0"), "--repeats"),
+        (("--repeats", "1"), "if you trust it, start with --allow mysamplers"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(folder: Path, words: tuple[str, ...], said: str) -> None:
