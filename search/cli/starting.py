@@ -126,14 +126,18 @@ def _of_command(name: str, command: str) -> Draft:
 
 
 def _of_images(name: str, path: Path) -> str:
+    from tuneoff.search.cli.console import console
     from tuneoff.search.spec.draft_images import Images, text_of
     from tuneoff.trainer.data.sources.folder import list_images
 
     if not path.exists():
         raise UserError(f"--images {path}: there is no such folder or zip file; check the path")
+    console.print(f"reading {path} ...", soft_wrap=True, markup=False)
     listing = list_images(path)
     test = sum(image.test for image in listing.images)
-    images = Images(str(path.absolute()), len(listing.images) - test, test, len(listing.classes))
+    # Through "..", only what the disk says is right: a folder on the way may be a link.
+    whole = path.resolve() if ".." in path.parts else path.absolute()
+    images = Images(str(whole), len(listing.images) - test, test, len(listing.classes))
     return text_of(name, images, _start())
 
 

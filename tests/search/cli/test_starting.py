@@ -120,6 +120,20 @@ def test_a_folder_of_images_makes_a_study_that_can_be_created(tmp_path: Path) ->
     assert len(file.spec.arms["hand"].configs) >= RUNS  # so that both arms spend as much
 
 
+def test_a_folder_beside_this_one_is_named_without_dots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(IMAGES) as brought:
+        names = [name for name in brought.namelist() if name.startswith("train/")]
+        brought.extractall(tmp_path, names)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    start("photos", "--images", "../train")
+    file = read_study_file(Path("photos.toml"))
+    assert file.spec.data is not None
+    assert file.spec.data.path == str((tmp_path / "train").resolve())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
