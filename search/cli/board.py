@@ -50,11 +50,11 @@ def standard_error(error: float, images: int) -> float:
 
 
 def best_words(arm: ArmProgress, images: int) -> str:
-    """The lowest error so far and its standard error: "1.39% ± 0.69"."""
+    """The lowest error so far, and its standard error where that is known: "1.39% ± 0.69"."""
     if arm.best is None:
         return ""
     text = arm.metric.text(arm.best)
-    if not arm.metric.counts_mistakes:
+    if not arm.metric.counts_mistakes or not images:  # nobody knows how many a user's code counts
         return text
     return f"{text} ± {arm.metric.size(standard_error(arm.best, images))}"
 

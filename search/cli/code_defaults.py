@@ -35,10 +35,13 @@ def of_function(reference: str) -> tuple[list[Parameter], bool]:
         arguments = list(inspect.signature(found).parameters.values())
     except (TypeError, ValueError):
         arguments = []
-    needed = [each for each in arguments if each.kind is each.POSITIONAL_OR_KEYWORD]
-    named = [each.name for each in needed]
-    if len(needed) == 2 and (named[1] in _CONTEXT or "params" in named[0]):
-        return list(_used(found, named[0])), True
+    called = [each for each in arguments if each.kind is each.POSITIONAL_OR_KEYWORD]
+    named = [each.name for each in called]
+    others = [each for each in called[2:] if each.default is each.empty]  # nobody will give these
+    if len(called) >= 2 and not others and (named[1] in _CONTEXT or "params" in named[0]):
+        used = list(_used(found, named[0]))
+        if used or len(called) == 2:
+            return used, True
     own = [each for each in arguments if each.name not in ("params", *_CONTEXT)]
     return [_of_argument(found, each) for each in own], False
 

@@ -135,15 +135,11 @@ def _table(status: Status, progress: Sequence[ArmProgress]) -> Table:
     )
     for arm, shown in zip(status.arms, progress, strict=False):
         states = ", ".join(f"{n:,} {state}" for state, n in sorted(arm.states.items()))
-        best = best_words(shown, status.images) if status.images else _plain(shown)
+        best = best_words(shown, status.images)
         work = str(shown.live) if shown.live else NONE
         lost = str(arm.lost) if arm.lost else NONE
         table.add_row(arm.name, epochs_words(shown), best or NONE, states, work, lost)
     return table
-
-
-def _plain(arm: ArmProgress) -> str:
-    return "" if arm.best is None else arm.metric.text(arm.best)
 
 
 def _busy_words(one: Busy) -> str:

@@ -89,7 +89,7 @@ def _measured(results: StudyResults, pair: Pairing) -> Iterator[str]:
     elif pair.measure == FULL_VALIDATION:
         yield results.metric.in_words(
             "Without test errors of all recommendations, the arms are compared on the validation"
-            " images, by which they also chose: the errors are a little too low, most for the arm"
+            " data, by which they also chose: the errors are a little too low, most for the arm"
             " that tried more settings."
         )
 

@@ -83,7 +83,7 @@ def text_of(draft: Draft) -> str:
         "",
     ]
     if draft.fixed or draft.unknown:
-        lines += ["[trial.params]                              # what is given, but not searched"]
+        lines += [beside("[trial.params]", "what is given, but not searched")]
         lines += [f"{_key(name)} = {shown(value)}" for name, value in draft.fixed.items()]
         lines += [f"# {_key(name)} = ...    # no default is known" for name in draft.unknown]
         lines += [""]
@@ -118,8 +118,8 @@ def text_of(draft: Draft) -> str:
         "",
     ]
     lines += draft.metric or [
-        "# [metric]                                # what your code reports is an error, 0 to 1,",
-        '# name = "accuracy"                       # unless this section says what it is',
+        beside("# [metric]", "what your code reports is an error, 0 to 1,"),
+        beside('# name = "accuracy"', "unless this section says what it is"),
         '# direction = "maximize"',
     ]
     return "\n".join(lines) + "\n"

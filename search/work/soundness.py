@@ -27,7 +27,7 @@ class Soundness:
     """What two runs of one configuration with one seed came to; values are stored ones.
 
     Attributes:
-        params: the configuration, the middle of the search space.
+        params: what played a part of the configuration, the middle of the search space.
         whole: values of the run that was not stopped, by epoch.
         stopped: values of the run that was stopped after its first epoch and begun again.
         resumed: True if the second start went on from what the first had saved; None if the run has
@@ -87,7 +87,7 @@ def examine(spec: StudySpec, space: SearchSpace, trainer: Trainer, folder: Path)
         run.until(1, "stopped")
     stopped = run.until(last, "stopped")
     return Soundness(
-        params,
+        space.in_effect(params),
         tuple(record.validation_error for record in whole),
         tuple(record.validation_error for record in stopped),
         stopped[0].replayed if last > 1 else None,

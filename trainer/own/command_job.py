@@ -15,6 +15,10 @@ FILES, REPORT, LOG, LOCK = "files", "report.jsonl", "command.log", "command.lock
 """What is in the run's folder beside its checkpoints."""
 HUNG_SECONDS = 7200.0
 """So long a command may be silent unless the study says otherwise."""
+_OTHER_PYTHON = (
+    "; the command starts a Python in which tuneoff is not installed: activate tuneoff's"
+    " environment before you start, or name its Python in the command, .venv/bin/python"
+)
 
 
 class CommandFailed(OwnCodeError):
@@ -26,7 +30,8 @@ class CommandFailed(OwnCodeError):
 
     def __init__(self, message: str, lines: list[str], path: Path) -> None:
         last = f"; it printed last: {lines[-1]}" if lines else "; it printed nothing"
-        super().__init__(f"{message}{last} (log: {path})")
+        foreign = any("No module named 'tuneoff'" in line for line in lines)
+        super().__init__(f"{message}{last} (log: {path}){_OTHER_PYTHON if foreign else ''}")
         self.lines = lines
 
 

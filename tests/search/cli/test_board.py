@@ -79,3 +79,7 @@ def test_the_noise_is_that_of_the_images() -> None:
     assert standard_error(0.5, 0) == 0.0
     assert best_words(ArmProgress("a", 0, 1, 0.25), 100) == "25.00% ± 4.33"
     assert best_words(ArmProgress("a", 0, 1, None), 100) == ""
+
+
+def test_of_a_users_own_code_the_noise_is_not_known() -> None:
+    assert best_words(ArmProgress("a", 0, 1, 0.25), 0) == "25.00%"

@@ -30,6 +30,9 @@ def train(params, context):
 
 def mixed(params, context, lr=0.1): ...
 
+def more(params, context, verbose=1):
+    return params.get("lr", 0.1)
+
 def old(lr: float = 0.1, how: Literal["a", "b"] = "b", path="x", *, dropout=0.2): ...
 
 class Net: ...
@@ -94,6 +97,12 @@ def test_the_two_that_every_loop_takes_are_no_parameters() -> None:
     assert "context" not in Path("mine.toml").read_text().partition("name =")[2]
 
 
+def test_further_arguments_with_defaults_do_no_harm() -> None:
+    assert "will be called" not in start("mine", "--from", "its_loop:more")
+    assert "verbose" not in Path("mine.toml").read_text()
+    assert list(written()["space"]) == ["lr"]
+
+
 def test_a_script_declares_its_options_and_is_not_run() -> None:
     command = "python train.py --lr {lr} --opt {opt} --seed {seed} --depth {depth}"
     said = start("mine", "--command", command)
@@ -120,6 +129,7 @@ def test_a_folder_of_images_makes_a_study_that_can_be_created(tmp_path: Path) ->
     assert len(file.spec.arms["hand"].configs) >= RUNS  # so that both arms spend as much
 
 
+@pytest.mark.slow
 def test_a_folder_beside_this_one_is_named_without_dots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -31,6 +31,7 @@ def train(params, context):
         context.report(epoch, VALUE)
 """
 SAVE = "context.save(state)"
+SPACE: Final = {"x": {"low": 1, "high": 9}}
 
 
 @pytest.fixture
@@ -38,7 +39,12 @@ def spec_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., St
     """A study of this loop."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def spec(value: str = "state[0]", save: str = SAVE, **trial: Any) -> StudySpec:
+    def spec(
+        value: str = "state[0]",
+        save: str = SAVE,
+        space: Mapping[str, Any] = SPACE,
+        **trial: Any,
+    ) -> StudySpec:
         name = f"sound{next(_numbers)}"
         text = LOOP.replace("SAVE", save).replace("VALUE", value)
         (tmp_path / f"{name}.py").write_text(text)
@@ -48,7 +54,7 @@ def spec_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., St
                 "name": "sound",
                 "repeats": 2,
                 "trial": {"trainer": f"{name}:train", "epochs": 4} | trial,
-                "space": {"x": {"low": 1, "high": 9}},
+                "space": space,
                 "budget": {"epochs": 8},
                 "arms": {"a": {"sampler": "random"}, "b": {"sampler": "tpe"}},
                 "promote": {"epochs": 5, "seeds": 3, "top": 1},
@@ -151,3 +157,10 @@ def test_full_training_is_bounded_as_the_file_says(spec_of: Any) -> None:
 def test_what_the_metric_cannot_be_is_refused(spec_of: Any, tmp_path: Path) -> None:
     with pytest.raises(OwnCodeError, match="reported 55 in epoch 1, and error lies between 0 and"):
         found_of(spec_of("55.0"), tmp_path / "check")
+
+
+def test_a_parameter_that_plays_no_part_is_not_said(spec_of: Any, tmp_path: Path) -> None:
+    how = {"y": ["a", "b"], "of_a": {"low": 1, "high": 3, "when": "y = 'a'"}}
+    found, said = found_of(spec_of(space=SPACE | how), tmp_path / "check")
+    assert found.params == {"x": 5, "y": "b"}
+    assert "of_a" not in said

@@ -218,6 +218,13 @@ def test_a_command_that_fails_is_one_line(runs: Runs, before: str, after: str, s
     assert "command.log" in str(error.value)
 
 
+def test_a_python_without_tuneoff_is_named() -> None:
+    foreign = ["ModuleNotFoundError: No module named 'tuneoff'"]
+    assert "activate tuneoff's environment" in str(CommandFailed("it ended", foreign, Path("log")))
+    own = ["ModuleNotFoundError: No module named 'theirs'"]
+    assert "activate" not in str(CommandFailed("it ended", own, Path("log")))
+
+
 @pytest.mark.slow
 def test_output_is_a_sign_of_life(runs: Runs) -> None:
     talks = "for i in range(16 // epoch**3): print(i, flush=True); time.sleep(0.05)"
