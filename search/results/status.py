@@ -186,9 +186,9 @@ def _left(study: Study, search: Search, counted: Counts, budget: Budgets) -> int
     takes = budget.of([search.name])
     if search.kind != "arm":
         return max(0, takes - counted.spent)
-    configs, epochs = study.spec.arms[search.arm].configs, study.spec.trial.epochs
-    if configs is not None:
-        takes = min(takes, len(configs) * epochs)
+    arm, epochs = study.spec.arms[search.arm], study.spec.trial.epochs
+    # When somebody will enter one by hand is unknown.
+    takes = 0 if arm.configs == () else int(arm.takes(takes, epochs))
     left = max(0, takes - counted.spent)
     # Too little for one more run is never spent.
     return left if counted.live or left >= epochs else 0

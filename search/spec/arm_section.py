@@ -100,6 +100,18 @@ class ArmSpec(Section):
         """The sampler; None for a list of configurations."""
         return None if self.configs is not None else self.sampler or DEFAULT_SAMPLER
 
+    def takes(self, budget: float, run: int) -> float:
+        """Epochs that a search of this arm trains at most.
+
+        A list of configurations ends, be the budget as large as it may; an empty one is filled by
+        hand while the study runs.
+
+        Args:
+            budget: epochs.
+            run: epochs of a full search run.
+        """
+        return min(budget, len(self.configs) * run) if self.configs else budget
+
     @property
     def learns(self) -> bool:
         """True if what is run, and how far, depends on what earlier runs came to.

@@ -157,7 +157,8 @@ def price(spec: StudySpec, seconds: float, train_images: int = 0) -> list[Part]:
     if budget.epochs is None:
         found = [Part("search", None, searches * (budget.time or 0.0))]
     else:
-        found = [_part("search", searches * budget.epochs, seconds)]
+        of_arms = [arm.takes(budget.epochs, spec.trial.epochs) for arm in spec.arms.values()]
+        found = [_part("search", spec.repeats * int(sum(of_arms)), seconds)]
 
     def later(name: str, count: int, *recipes: AnyRecipe) -> None:
         epochs = [count * recipe.epochs for recipe in recipes]

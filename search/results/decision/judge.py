@@ -53,9 +53,10 @@ def price_of(results: StudyResults, spec: StudySpec) -> Price:
     full trainings than it has picks.
     """
     searched = sum(run.spent for run in results.runs)
-    mean = budget_of_one(results, spec)
+    run_epochs, budget = spec.trial.epochs, budget_of_one(results, spec)
+    takes = {name: spec.arms[name].takes(budget, run_epochs) for name in results.arms}
+    due = sum(max(0.0, min(run.budget, takes[run.arm]) - run.spent) for run in results.runs)
     seconds = sum(run.seconds for run in results.runs)
-    budget = sum(run.budget for run in results.runs)
     picks = [run.recommendation.key for run in results.runs if run.recommendation is not None]
     share = len(set(picks)) / len(picks) if picks else 1.0
     full = 0.0 if spec.promote is None else share * spec.promote.seeds * spec.promote.epochs
@@ -65,8 +66,8 @@ def price_of(results: StudyResults, spec: StudySpec) -> Price:
         if spec.promote is not None
     )
     return Price(
-        repeat=len(results.arms) * (mean + full),
-        due=max(0.0, budget - searched) + max(0.0, len(results.runs) * full - trained),
+        repeat=sum(takes.values()) + len(results.arms) * full,
+        due=due + max(0.0, len(results.runs) * full - trained),
         seconds=seconds / searched if searched else None,
     )
 

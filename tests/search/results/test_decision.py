@@ -25,6 +25,7 @@ from tuneoff.search.results.records import (
     Recommendation,
     StudyResults,
 )
+from tuneoff.search.spec.arm_section import ArmSpec
 from tuneoff.search.spec.file import StudySpec
 
 BUDGET, SEEDS, FULL = 6, 3, 4
@@ -262,7 +263,8 @@ class TestJudge:
                 "other": drawn(0.2, 0.03, 4, seed=1),
             }
         )
-        said = judge(moment(spec(spec_values), found, monkeypatch))
+        three = spec(spec_values).changed(["arms.other.sampler=random"])
+        said = judge(moment(three, found, monkeypatch))
         assert (said.ended, said.most) == (None, 10)
 
     def test_bound_of_repeats(self, spec_values: Any, monkeypatch: Any) -> None:
@@ -395,6 +397,18 @@ class TestOutlook:
         assert said.epochs.low == 2 * (BUDGET + SEEDS * FULL)  # one more repeat
         assert said.seconds is not None
         assert said.seconds.low == said.epochs.low * 10  # 60 s for 6 epochs
+
+    def test_a_list_of_configurations_costs_what_it_takes(
+        self, spec_values: Any, monkeypatch: Any
+    ) -> None:
+        found = results({"bayes": drawn(0.2, 0.01, 4), "hand": drawn(0.5, 0.01, 4)})
+        settings = spec(spec_values)
+        one = ArmSpec(configs=({"lr": 0.1},))
+        settings = settings.model_copy(update={"arms": {**settings.arms, "hand": one}})
+        assert settings.trial.epochs < BUDGET
+        said = outlook_of(moment(settings, found, monkeypatch))
+        assert said is not None
+        assert said.epochs.low == BUDGET + settings.trial.epochs + 2 * SEEDS * FULL
 
     def test_at_most(self, spec_values: Any) -> None:
         settings = spec(spec_values)

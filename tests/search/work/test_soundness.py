@@ -106,6 +106,20 @@ def test_a_training_on_more_images_takes_longer_by_as_much() -> None:
     ]
 
 
+def test_a_list_of_configurations_ends_before_its_budget(spec_of: Any) -> None:
+    values = spec_of().model_dump(mode="json")
+    epochs = values["trial"]["epochs"]
+    values |= {"repeats": 3, "budget": {"epochs": 2 * epochs}}
+
+    def searched(*tried: int) -> int | None:
+        arms = {"hand": {"configs": [{"x": x} for x in tried]}}
+        return price(StudySpec.parse(values | {"arms": arms}, "test"), 0.5)[0].epochs
+
+    assert searched(1) == 3 * epochs
+    assert searched(1, 2, 3) == 3 * 2 * epochs
+    assert searched() == 3 * 2 * epochs  # filled by hand
+
+
 def test_a_search_of_seconds_takes_what_it_is_given(spec_of: Any, tmp_path: Path) -> None:
     values = spec_of().model_dump(mode="json") | {"budget": {"hours": 0.5}}
     spec = StudySpec.parse(values, "test")
