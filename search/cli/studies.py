@@ -53,6 +53,7 @@ def run(
       tuneoff run studies/digits.toml --until-decided --max-repeats 15
     """
     from tuneoff.search.cli.console import console
+    from tuneoff.search.cli.failures import complain
     from tuneoff.search.cli.launching import check_this_machine, is_complete, launch_workers
     from tuneoff.search.cli.outcomes import report_on
     from tuneoff.search.cli.storage import open_storage, patience_of_workers
@@ -60,6 +61,7 @@ def run(
     from tuneoff.search.cli.trainers import make_check
     from tuneoff.search.cli.until import beforehand, end_of, judge_of
     from tuneoff.search.policies.tried import try_references
+    from tuneoff.search.results.status import read_status
     from tuneoff.search.spec.reading import preflight, read_study_file, settle_weights
     from tuneoff.search.study.opening import create_study
     from tuneoff.search.work.growth import grow
@@ -95,6 +97,10 @@ def run(
     known = storage in (DEFAULT_URL, os.environ.get("TUNEOFF_STORAGE"))
     option = "" if known else f" --storage {shlex.quote(str(database))}"
     console.print(f"Dashboard: tuneoff dashboard{option}", soft_wrap=True)
+    status = read_status(study)
+    if status.all_failed:
+        complain(f"every trial failed; the last: {'; '.join(status.failures[-1:])}")
+        return 1
     return 0
 
 

@@ -16,14 +16,14 @@ def nothing_to_compare(results: StudyResults, arms: Sequence[ArmSummary], refere
         results: of a study in which no arm can be compared with ``reference``.
         arms: what the arms of these results came to.
     """
-    if not any(arm.spent or arm.repeats for arm in arms):
-        return "Nothing has been run yet."
     if all(has_diverged(arm) for arm in arms):
         runs = counted(sum(arm.states["diverged"] for arm in arms), "run")
         return f"Nothing to compare: every run diverged ({runs}); search lower rates in [space]."
     if all(_all_are("failed", arm) for arm in arms):
         trials = counted(sum(arm.states["failed"] for arm in arms), "trial")
         return f"Nothing to compare: every trial failed ({trials}); `tuneoff status` shows why."
+    if not any(arm.spent or arm.repeats for arm in arms):
+        return "Nothing has been run yet."
     if len(arms) == 1:
         return f"Nothing to compare: {reference} is the study's only arm."
     ours = next(arm for arm in arms if arm.arm == reference)

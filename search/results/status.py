@@ -107,6 +107,12 @@ class Status:
     images: int = 0
     metric: Metric = ERROR
 
+    @property
+    def all_failed(self) -> bool:
+        """True if every trial that there is was told FAIL."""
+        states = {one for arm in self.arms for one, count in arm.states.items() if count}
+        return states == {"failed"}
+
 
 def read_status(study: Study) -> Status:
     """How far the study is at this moment, counted by the database."""

@@ -117,6 +117,17 @@ def test_killed_and_hung_workers_lose_nothing_and_nothing_is_run_twice(
     assert any("hung" in reason for reason in reasons) == hung
 
 
+def test_a_run_in_which_every_trial_failed_says_why_and_is_a_failure(tuneoff: Any) -> None:
+    loop = 'def train(params, context):\n    context.report(1, "good")\n'
+    (tuneoff.folder / "slowly.py").write_text(loop)
+    (tuneoff.folder / "study.toml").write_text(STUDY)
+    once = ("--set", "workers.max_attempts=1")
+    said = tuneoff("run", "study.toml", *once, "--workers", "1", code=1)
+    assert "Nothing to compare: every trial failed (2 trials)" in said.text
+    assert "Error: every trial failed; the last: killed/hand/0#1: " in said.err[-1]
+    assert "slowly:train reported 'good' as the value of epoch 1; report a number" in said.err[-1]
+
+
 def test_a_node_that_lacks_the_module_says_so_with_its_name(
     make_tuneoff: Any, postgres_url: str, slurm_cluster: Any, until: Any
 ) -> None:

@@ -487,9 +487,13 @@ class TestCompare:
 
     def test_every_trial_failed(self) -> None:
         results = two_arms([0.2] * 2, [0.3] * 2)
-        runs = [replace(run, states={"failed": 2}, recommendation=None) for run in results.runs]
-        comparison = compare(replace(results, runs=tuple(runs)))
-        assert "every trial failed (8 trials); `tuneoff" in comparison.verdict
+        for spent in (12, 0):  # in a later epoch, or in the first
+            runs = [
+                replace(run, states={"failed": 2}, spent=spent, recommendation=None)
+                for run in results.runs
+            ]
+            comparison = compare(replace(results, runs=tuple(runs)))
+            assert "every trial failed (8 trials); `tuneoff" in comparison.verdict
 
     def test_every_run_of_one_arm_diverged(self) -> None:
         comparison = compare(self.diverged(two_arms([0.2] * 8, [0.3] * 8), "hand"))
