@@ -48,7 +48,7 @@ def follow(
         UserError, SearchError: see ``Workers.poll``.
     """
     shown = _Screen(clock) if console.is_terminal else _Lines(clock)
-    due = clock()
+    due = due_of_growth = clock()
     asked = False
     with shown:
         while True:
@@ -62,15 +62,19 @@ def follow(
                 console.print(line, soft_wrap=True)
             if not at_work:
                 break
-            if clock() >= due:
-                # Not patiently: a launcher also looks after its workers while the database is away.
-                try:
+            now = clock()
+            # Not patiently: a launcher also looks after its workers while the database is away.
+            try:
+                if now >= due:
+                    due = now + shown.seconds
                     shown.show(study, arms := read_progress(study, promote))
                     each(arms)
+                # More often than a line is due: a small study grows and ends between two lines.
+                if study.spec.compare.until == "decided" and now >= due_of_growth:
+                    due_of_growth = now + SCREEN_SECONDS
                     study = _with_growth_told(study)
-                except OUTAGES as error:
-                    log.warning("database %s: %s; trying again", study.database, reason(error))
-                due = clock() + shown.seconds
+            except OUTAGES as error:
+                log.warning("database %s: %s; trying again", study.database, reason(error))
             sleep(POLL_SECONDS)
         try:
             shown.show(study.refreshed(), read_progress(study, promote), last=True)
@@ -80,7 +84,7 @@ def follow(
 
 def _with_growth_told(study: Study) -> Study:
     """The study with the repeats that are open, after a line on those that were added."""
-    grown = study.refreshed() if study.spec.compare.until == "decided" else study
+    grown = study.refreshed()
     if grown.repeats > study.repeats:
         console.print(growth_sentence(grown), soft_wrap=True)
     return grown

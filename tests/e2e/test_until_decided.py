@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -70,7 +71,8 @@ def test_a_clear_difference_is_decided_early(
     assert f"tiny: decided after {now['repeats']} repeats." in said
     assert now["ended"] == f"decided after {now['repeats']} repeats"
     if now["repeats"] > 2:
-        assert "not decided yet; 3 repeats are open. Until decided: probably" in said
+        # How many are opened at once depends on how far the first two lie apart.
+        assert re.search(r"decided yet; \d repeats are open. Until decided: probably", said)
     # The same command has nothing more to do, and says why.
     before = read_ledger(tuneoff.storage).attempts()
     again = tuneoff(*words, limit=120).text

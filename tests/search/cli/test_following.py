@@ -20,7 +20,7 @@ from tuneoff.search.store import attempts
 from tuneoff.search.store.attempts import Worker
 from tuneoff.search.store.database import Database
 from tuneoff.search.store.tables import attempts_table
-from tuneoff.search.study.opening import open_study
+from tuneoff.search.study.opening import open_repeats, open_study
 from tuneoff.search.study.study import Study
 from tuneoff.search.study.trial_ref import add_trial
 from tuneoff.testing import FakeClock
@@ -183,6 +183,26 @@ def test_lines_have_best_and_time_left_and_are_printed_only_if_something_changed
         "epochs: random 3/9 (best error 25.00% ± 9.68)",
         "epochs: random 4/9 (best error 25.00% ± 9.68); about 5 min left",
     ]
+
+
+def test_repeats_that_are_added_between_two_lines_are_told(
+    sqlite_database: Database,
+    make_study: Callable[..., Study],
+    never: Callable[[], bool],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    study = make_study(sqlite_database, repeats=2, compare={"until": "decided", "max_repeats": 8})
+
+    def work(poll: int) -> None:
+        if poll in (10, 20):
+            open_repeats(study, 2 + poll // 10)
+
+    clock = FakeClock()
+    polls = int(LINE_SECONDS / POLL_SECONDS) // 2
+    follow(study, FakeWorkers(polls=polls, meanwhile=work), never, clock, clock.sleep)
+    said = capsys.readouterr().out
+    assert "not decided yet; 3 repeats are open" in said
+    assert "not decided yet; 4 repeats are open" in said
 
 
 def test_workers_are_drained_once_when_asked_to_stop(
