@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Sequence
+
 from tuneoff.messages import counted
 from tuneoff.search.report.data import ReportData
 from tuneoff.search.report.figures.base import GREY, Panels, blank, shown
 from tuneoff.search.results.importance import BEST_SHARE, Importance
 from tuneoff.search.results.numbers import all_of, share
+from tuneoff.search.results.records import TrialCurve
 
 MOST = 12
 """More hyperparameters than these are not drawn."""
@@ -53,10 +57,30 @@ def importance_panels(data: ReportData) -> tuple[Panels, ...]:
             caption=f"By how much the values among the best {share(BEST_SHARE)} of full runs differ"
             " from those among all full runs of all arms (PED-ANOVA, Watanabe et al. 2023). Bars:"
             " mean over the repeats; marks: each repeat. It says what tells good runs from others"
-            " within the searched ranges, and nothing of what lies outside of them." + rest,
+            " within the searched ranges, and nothing of what lies outside of them."
+            + counting(data.trials, found[0].repeats)
+            + rest,
             figures=(figure,),
             finding=finding(found),
         ),
+    )
+
+
+def counting(trials: Sequence[TrialCurve], repeats: Collection[int]) -> str:
+    """How many runs count in these repeats, how many that were begun do not, and why.
+
+    An unfinished run's error is not comparable: it would have been lower after more epochs, and
+    whoever paused or stopped it judged by rules that differ between arms.
+    """
+    states = Counter(trial.state for trial in trials if trial.repeat in repeats)
+    full, partial = states["complete"] + states["diverged"], states["pruned"] + states["paused"]
+    if not partial:
+        return ""
+    return (
+        f" Only full runs count: {full} of {full + partial}. The other {partial}, stopped or paused"
+        " before their last epoch, are left out, since their errors are of fewer epochs and cannot"
+        " be compared; so what mainly decides whether a run is stopped early may matter more than"
+        " is shown."
     )
 
 

@@ -13,8 +13,9 @@ from optuna.trial import TrialState
 
 from tuneoff.search.policies.base import NewTrial
 from tuneoff.search.report.data import ReportData
-from tuneoff.search.report.figures.importance import finding, importance_panels
+from tuneoff.search.report.figures.importance import counting, finding, importance_panels
 from tuneoff.search.results.importance import LEAST_RUNS, Importance, read_importance
+from tuneoff.search.results.records import TrialCurve
 from tuneoff.search.study.snapshot import Snapshot
 from tuneoff.search.study.trial_ref import add_trial
 
@@ -121,3 +122,29 @@ def test_hostile_names_are_mere_text(make_data: Callable[..., ReportData]) -> No
     ]
     (panels,) = importance_panels(make_data(importance=found))
     assert "<img" not in panels.figures[0].to_json()
+
+
+STATES = ("complete", "pruned", "diverged", "failed", "paused", "running", "waiting")
+
+
+@given(runs=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(STATES)), max_size=30))
+def test_it_is_said_how_many_runs_count(runs: list[tuple[int, str]]) -> None:
+    trials = [
+        TrialCurve("bayes", repeat, i, state, {}, {}) for i, (repeat, state) in enumerate(runs)
+    ]
+    said = counting(trials, (0, 2))
+    judged = [state for repeat, state in runs if repeat != 1]
+    full = sum(state in ("complete", "diverged") for state in judged)
+    partial = sum(state in ("pruned", "paused") for state in judged)
+    assert (said == "") == (partial == 0)
+    if partial:
+        assert f"Only full runs count: {full} of {full + partial}. The other {partial}," in said
+
+
+def test_the_figure_says_which_runs_count(make_data: Callable[..., ReportData]) -> None:
+    found = [Importance("lr", (0.7,), (0,)), Importance("b", (0.3,), (0,))]
+    trials = [
+        TrialCurve("bayes", 0, i, state, {}, {}) for i, state in enumerate(("complete", "pruned"))
+    ]
+    (panels,) = importance_panels(make_data(importance=found, trials=trials))
+    assert "Only full runs count: 1 of 2." in panels.caption
