@@ -83,8 +83,9 @@ def advice(pair: Pairing) -> tuple[str, ...]:
         items.append(_for_a_decision(pair, pair.more_repeats))
     else:
         items.append(
-            "More than a thousand repeats would be needed at the difference seen so far. A larger"
-            " smallest_effect in [compare], or more seeds in [promote], would decide it sooner."
+            "Even a thousand repeats would probably not decide it at the difference seen so far. A"
+            " larger smallest_effect in [compare], or more seeds in [promote], would decide it"
+            " sooner."
         )
     if pair.margin is None and pair.seeds_sd == 0:
         items.append(

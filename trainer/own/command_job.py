@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ FILES, REPORT, LOG, LOCK = "files", "report.jsonl", "command.log", "command.lock
 HUNG_SECONDS = 7200.0
 """So long a command may be silent unless the study says otherwise."""
 _OTHER_PYTHON = (
-    "; the command starts a Python in which tuneoff is not installed: activate tuneoff's"
-    " environment before you start, or name its Python in the command, .venv/bin/python"
+    "; the Python that the command starts is not tuneoff's, which has that module: activate"
+    " tuneoff's environment before you start, or name its Python in the command, .venv/bin/python"
 )
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
 
 
 class CommandFailed(OwnCodeError):
@@ -30,9 +33,17 @@ class CommandFailed(OwnCodeError):
 
     def __init__(self, message: str, lines: list[str], path: Path) -> None:
         last = f"; it printed last: {lines[-1]}" if lines else "; it printed nothing"
-        foreign = any("No module named 'tuneoff'" in line for line in lines)
-        super().__init__(f"{message}{last} (log: {path}){_OTHER_PYTHON if foreign else ''}")
+        super().__init__(f"{message}{last} (log: {path}){_OTHER_PYTHON if _foreign(lines) else ''}")
         self.lines = lines
+
+
+def _foreign(lines: list[str]) -> bool:
+    """Whether the command ended for want of a module that this Python has."""
+    found = _MISSING.search(lines[-1]) if lines else None
+    try:
+        return found is not None and find_spec(found[1]) is not None
+    except (ValueError, ImportError):  # a module that was made by hand
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,7 +395,7 @@ class TestFirmer:
     def test_of_several_that_no_number_of_repeats_decides_the_first_is_spoken_of(self) -> None:
         hopeless = replace(pairing("usual", "around"), more_repeats=None)
         found = firmer(data_of("usual", hopeless, pairing("usual", "around")), NAMES["usual"])
-        assert found.text.startswith("Against hand tuning: more than a thousand repeats")
+        assert found.text.startswith("Against hand tuning: even a thousand repeats")
         assert found.text.count("repeats") == 1
         assert not found.command
 

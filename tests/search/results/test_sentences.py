@@ -251,7 +251,7 @@ def test_more_repeats_than_may_be_come_with_the_option_that_allows_them(
 
 def test_more_repeats_than_any_study_has_are_no_advice() -> None:
     pair = pairing("usual", "around", "declared", "cheaper", TEST)
-    assert advice(replace(pair, limit=8, more_repeats=993))[0].startswith("More than a thousand")
+    assert advice(replace(pair, limit=8, more_repeats=993))[0].startswith("Even a thousand")
     assert "--max-repeats 1000`" in advice(replace(pair, limit=8, more_repeats=992))[0]
 
 

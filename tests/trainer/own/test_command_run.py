@@ -218,11 +218,15 @@ def test_a_command_that_fails_is_one_line(runs: Runs, before: str, after: str, s
     assert "command.log" in str(error.value)
 
 
-def test_a_python_without_tuneoff_is_named() -> None:
-    foreign = ["ModuleNotFoundError: No module named 'tuneoff'"]
-    assert "activate tuneoff's environment" in str(CommandFailed("it ended", foreign, Path("log")))
-    own = ["ModuleNotFoundError: No module named 'theirs'"]
-    assert "activate" not in str(CommandFailed("it ended", own, Path("log")))
+@pytest.mark.parametrize(
+    ("module", "here"),
+    [("tuneoff", True), ("sklearn.datasets", True), ("no_such_module", False), ("__main__", False)],
+)
+def test_a_module_that_tuneoffs_own_python_has_is_said(module: str, here: bool) -> None:
+    lines = ["Traceback", f"ModuleNotFoundError: No module named '{module}'"]
+    said = str(CommandFailed("it ended", lines, Path("log")))
+    assert ("activate tuneoff's environment" in said) == here
+    assert "activate" not in str(CommandFailed("it ended", [], Path("log")))
 
 
 @pytest.mark.slow
