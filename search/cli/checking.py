@@ -47,7 +47,8 @@ def check(
     from tuneoff.search.results.numbers import parameters
     from tuneoff.search.spec.reading import preflight, read_study_file, settle_weights
     from tuneoff.search.work.soundness import examine, middle
-    from tuneoff.trainer.errors import Diverged, TrainerError
+    from tuneoff.trainer.errors import Diverged, OwnCodeError, TrainerError
+    from tuneoff.trainer.own.command_job import CommandFailed
 
     file = read_study_file(study_file, changes)
     references.allow(file.spec.references())
@@ -66,6 +67,9 @@ def check(
                 soft_wrap=True,
             )
             return NOT_SOUND
+        except CommandFailed as error:  # its log goes with the folder
+            click.echo("\n".join(error.lines), err=True)
+            raise OwnCodeError(error.brief) from error
         except TrainerError:
             raise
         except Exception as error:  # the user's own code may raise anything

@@ -29,12 +29,14 @@ class CommandFailed(OwnCodeError):
 
     Attributes:
         lines: what the command printed last.
+        brief: the message without the path of the log.
     """
 
     def __init__(self, message: str, lines: list[str], path: Path) -> None:
         last = f"; it printed last: {lines[-1]}" if lines else "; it printed nothing"
-        super().__init__(f"{message}{last} (log: {path}){_OTHER_PYTHON if _foreign(lines) else ''}")
-        self.lines = lines
+        hint = _OTHER_PYTHON if _foreign(lines) else ""
+        super().__init__(f"{message}{last} (log: {path}){hint}")
+        self.lines, self.brief = lines, f"{message}{last}{hint}"
 
 
 def _foreign(lines: list[str]) -> bool:
