@@ -288,8 +288,13 @@ def try_(
       tuneoff try digits --lr 0.03 --momentum 0.9 --weight_decay 1e-4 --note "as in the paper"
     """
     from tuneoff.search.cli.console import console
+    from tuneoff.search.store import attempts
     from tuneoff.search.work.manual import enqueue_by_hand, parse_params
 
     params = parse_params(study.space, context.args)
     for label in enqueue_by_hand(study, params, arm, repeat, note):
         console.print(f"waiting: {label}")
+    totals = attempts.totals(study.database, [search.name for search in study.searches])
+    if not sum(each.made - each.ended for each in totals.values()):
+        said = f"No worker has a trial: `tuneoff launch {study.name}` trains it."
+        console.print(said, soft_wrap=True)

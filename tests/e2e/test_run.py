@@ -169,7 +169,11 @@ class TestOtherCommands:
         """A configuration by hand waits while the study drains, and is then run, once."""
         words = ("--lr", "0.2", "--momentum=0.8", "--weight-decay", "1e-4", "--note", "a hunch")
         said = quickly("try", "digits", *words).splitlines()
-        assert said == ["waiting: digits/hand/0#3", "waiting: digits/hand/1#3"]
+        assert said == [
+            "waiting: digits/hand/0#3",
+            "waiting: digits/hand/1#3",
+            "No worker has a trial: `tuneoff launch digits` trains it.",
+        ]
         quickly("stop", "digits")
         assert "stopped" in quickly("worker", "digits")
         quickly("stop", "digits", "--undo")
